@@ -1,0 +1,56 @@
+# The commands of the README.  Everything is made inside this folder: the
+# environment in .venv, the demonstration in demo.
+VENV := .venv
+BIN := $(VENV)/bin
+SHELL := /bin/sh
+export MPLBACKEND := Agg
+
+.PHONY: help demo test test-fast lint bench wheel clean
+
+help:
+	@echo "make demo       simulate a visit, find its cosmic rays, print how good the finders are"
+	@echo "make test       run all tests             (make test-fast: only the quick ones)"
+	@echo "make lint       ruff, mypy and numpydoc"
+	@echo "make bench      time every engine beside its original program"
+	@echo "make wheel      build a wheel in dist/"
+	@echo "make clean      remove what these commands made"
+
+demo: $(VENV)/installed
+	@MEAS_COSMICRAYS_DIR="$(CURDIR)" $(BIN)/cosmicrays demo demo
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+test-fast: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=python $(BIN)/mypy -p lsst.meas.cosmicrays
+	$(BIN)/python -m numpydoc.hooks.validate_docstrings $$(git ls-files 'python/*.py')
+
+bench: $(VENV)/installed-test
+	$(BIN)/python benchmarks/bench.py
+
+wheel: $(VENV)/installed-test
+	$(BIN)/python -m build --wheel
+
+$(VENV)/bin/pip:
+	@python=$$(sh tools/find_python.sh) || exit 1; \
+	echo "Making an environment in $(VENV) with $$python ($$($$python --version))."; \
+	$$python -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the package and what it needs (about a minute)."
+	@$(BIN)/python -m pip install --progress-bar off --editable . | grep -vE '^(Requirement already|Collecting|  Using cached|  Downloading)' || test $$? = 1
+	@$(BIN)/python -c "import lsst.meas.cosmicrays" && touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the package, what it needs, and what its tests need."
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable ".[test]"
+	@$(BIN)/python -c "import lsst.meas.cosmicrays" && touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,0 +1,283 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run any number of finders on one image, which is read once."""
+
+from __future__ import annotations
+
+__all__ = ["FindCosmicRaysConfig", "FindCosmicRaysConnections", "FindCosmicRaysTask", "config_digest"]
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import astropy.table
+import numpy as np
+
+from lsst.images import Image
+from lsst.pex.config import Config, ConfigField, Field
+from lsst.pipe.base import (
+    AlgorithmError,
+    InputQuantizedConnection,
+    NoWorkFound,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+from lsst.pipe.base.connectionTypes import Input, Output
+
+from ..finders import CosmicRayFinderTask, cosmicRayFinderRegistry
+from ..images import WorkingImage, WorkingImageConfig, make_cosmic_ray_mask, read_image
+
+DIMENSIONS = ("instrument", "visit", "detector")
+
+
+class FindCosmicRaysConnections(
+    PipelineTaskConnections,
+    dimensions=DIMENSIONS,
+    defaultTemplates={"kind": "science", "variant": ""},
+):
+    """Connections of `FindCosmicRaysTask`.
+
+    Besides the image there are, for every finder selected in the config, the
+    outputs ``mask_{finder}``, ``summary_{finder}`` and, if wanted,
+    ``probability_{finder}``.  Their dataset types are named after the
+    detection, ``{finder}_{kind}{variant}``.
+    """
+
+    image = Input(
+        doc="Image in which cosmic rays are to be found.",
+        name="visit_image",
+        storageClass="VisitImage",
+        dimensions=DIMENSIONS,
+    )
+
+    def __init__(self, *, config: FindCosmicRaysConfig):
+        super().__init__(config=config)
+        self.image = dataclasses.replace(self.image, storageClass=config.imageStorageClass)
+        for finder in config.finders.names:
+            detection = config.detection_name(finder)
+            mask = Output(
+                doc=f"Cosmic rays found by {finder}.",
+                name=f"cr_mask_{detection}",
+                storageClass="MaskV2",
+                dimensions=DIMENSIONS,
+            )
+            summary = Output(
+                doc=f"One row on what {finder} found, how long it took, and with which configuration.",
+                name=f"cr_finder_summary_{detection}",
+                storageClass="ArrowAstropy",
+                dimensions=DIMENSIONS,
+            )
+            setattr(self, f"mask_{finder}", mask)
+            setattr(self, f"summary_{finder}", summary)
+            if config.doWriteProbability:
+                probability = Output(
+                    doc=f"Probability that a pixel is a cosmic ray, by {finder}, if it has one.",
+                    name=f"cr_probability_{detection}",
+                    storageClass="ImageV2",
+                    dimensions=DIMENSIONS,
+                )
+                setattr(self, f"probability_{finder}", probability)
+
+
+class FindCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=FindCosmicRaysConnections):
+    """Configuration of `FindCosmicRaysTask`."""
+
+    finders = cosmicRayFinderRegistry.makeField(
+        doc="Finders to run.  Select them with finders.names; configure one with finders['its name'].",
+        default=["morphological", "astroscrappy"],
+        multi=True,
+    )
+    imageStorageClass = Field[str](
+        doc="Storage class of the image: VisitImage, DifferenceImage, MaskedImageV2 or ExposureF.",
+        default="VisitImage",
+    )
+    reading = ConfigField[WorkingImageConfig](doc="What to assume where the image does not say.")
+    doWriteProbability = Field[bool](
+        doc="Write cr_probability_{detection} for the finders that have probabilities?",
+        default=False,
+    )
+
+    def detection_name(self, finder: str) -> str:
+        """Return the name of the detection that a finder makes.
+
+        Parameters
+        ----------
+        finder : `str`
+            Name of a finder in the registry.
+
+        Returns
+        -------
+        detection : `str`
+            ``{finder}_{kind}{variant}``.
+        """
+        return f"{finder}_{self.connections.kind}{self.connections.variant}"
+
+    def validate(self) -> None:
+        super().validate()
+        names = list(self.finders.names)
+        if not names:
+            raise ValueError(f"finders.names is empty: select some of {', '.join(cosmicRayFinderRegistry)}.")
+        if len(set(names)) != len(names):
+            raise ValueError(f"finders.names has duplicates: {', '.join(names)}.")
+
+
+class FindCosmicRaysTask(PipelineTask):
+    """Run every selected finder on one image.
+
+    A finder that fails on an image (too many cosmic rays, say) leaves no mask;
+    its summary says why, and the other finders' masks are written all the
+    same.
+    """
+
+    ConfigClass: ClassVar[type[FindCosmicRaysConfig]] = FindCosmicRaysConfig
+    _DefaultName: ClassVar[str] = "findCosmicRays"
+    config: FindCosmicRaysConfig
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.finders: dict[str, CosmicRayFinderTask] = {}
+        for name in self.config.finders.names:
+            finder_class = cosmicRayFinderRegistry[name]
+            self.finders[name] = finder_class(
+                config=self.config.finders[name], name=name, parentTask=self, log=self.log.getChild(name)
+            )
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read the image once, run the finders, and write what they found.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            Butler of this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            With ``image``.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            With the outputs of every finder.
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            Raised if every finder failed, after the summaries were written.
+        """
+        data_id = inputRefs.image.dataId
+        result = self.run(
+            butlerQC.get(inputRefs.image), {dimension: data_id[dimension] for dimension in DIMENSIONS}
+        )
+        for name in self.finders:
+            butlerQC.put(result.summaries[name], getattr(outputRefs, f"summary_{name}"))
+            if name in result.masks:
+                butlerQC.put(result.masks[name], getattr(outputRefs, f"mask_{name}"))
+            if self.config.doWriteProbability and name in result.probabilities:
+                butlerQC.put(result.probabilities[name], getattr(outputRefs, f"probability_{name}"))
+        if not result.masks:
+            reasons = "; ".join(str(summary["failure"][0]) for summary in result.summaries.values())
+            raise NoWorkFound(f"Every finder failed: {reasons}")
+
+    def run(self, image: Any, dataId: Mapping[str, Any] | None = None) -> Struct:
+        """Run the finders.
+
+        Parameters
+        ----------
+        image : `lsst.images.MaskedImage` or `lsst.afw.image.Exposure`
+            The image; it is not changed.
+        dataId : `~collections.abc.Mapping`, optional
+            Instrument, visit and detector, for the summaries.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            With dictionaries by finder: ``masks`` (`lsst.images.Mask` with
+            the one plane COSMIC_RAY), ``probabilities``
+            (`lsst.images.Image`), and ``summaries``
+            (`astropy.table.Table` of one row).  A finder that failed is
+            missing in the first two.
+
+        Raises
+        ------
+        ImageReadError
+            Raised if the image lacks what every finder needs.
+        """
+        working = read_image(image, self.config.reading)
+        masks, probabilities, summaries = {}, {}, {}
+        for name, finder in self.finders.items():
+            try:
+                finding = finder.run(working)
+            except AlgorithmError as error:
+                self.log.warning("The finder %s failed: %s", name, error)
+                summaries[name] = self._summary(name, working, dataId, None, str(error))
+                continue
+            masks[name] = make_cosmic_ray_mask(finding.mask, working.bbox)
+            if finding.probability is not None:
+                probabilities[name] = Image(finding.probability, bbox=working.bbox)
+            summaries[name] = self._summary(name, working, dataId, finding, "")
+        return Struct(masks=masks, probabilities=probabilities, summaries=summaries)
+
+    def _summary(
+        self,
+        name: str,
+        working: WorkingImage,
+        dataId: Mapping[str, Any] | None,
+        finding: Struct | None,
+        failure: str,
+    ) -> astropy.table.Table:
+        """Make the one row on what a finder did."""
+        config = self.config.finders[name]
+        n_usable = working.image.size - int(np.count_nonzero(self.finders[name].bad_pixels(working)))
+        n_pixels = finding.n_pixels if finding is not None else 0
+        identity = dict(dataId or {})
+        return astropy.table.Table(
+            {
+                "instrument": [str(identity.get("instrument", ""))],
+                "visit": [np.int64(identity.get("visit", -1))],
+                "detector": [np.int64(identity.get("detector", -1))],
+                "detection": [self.config.detection_name(name)],
+                "finder": [name],
+                "kind": [self.config.connections.kind],
+                "variant": [self.config.connections.variant],
+                "engine": [str(config.engine)],
+                "n_pixels": [np.int64(n_pixels)],
+                "n_cosmic_rays": [np.int64(finding.n_cosmic_rays if finding is not None else 0)],
+                "n_usable": [np.int64(n_usable)],
+                "cr_pixels_per_mpix": [1e6 * n_pixels / n_usable if n_usable and not failure else np.nan],
+                "wall_time": [finding.wall_time if finding is not None else np.nan],
+                "config_digest": [config_digest(config)],
+                "failed": [bool(failure)],
+                "failure": [failure],
+            }
+        )
+
+
+def config_digest(config: Config) -> str:
+    """Return a short fingerprint of a configuration.
+
+    Parameters
+    ----------
+    config : `lsst.pex.config.Config`
+        Any configuration.
+
+    Returns
+    -------
+    digest : `str`
+        Sixteen hexadecimal digits: equal for equal values of all fields.
+    """
+    values = json.dumps(config.toDict(), sort_keys=True, default=str)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]
