@@ -127,16 +127,16 @@ class AstroScrappyFinderTask(CosmicRayFinderTask):
     config: AstroScrappyFinderConfig
 
     def find(self, image: WorkingImage) -> Finding:
-        unusable = image.not_finite() if self.config.useVariance else ~np.isfinite(image.image)
-        bad = image.any_plane(self.config.badPlanes) | unusable
+        unmeasured = self.unmeasured(image)
+        bad = self.bad_pixels(image)
         if not self.config.useVariance:
             self._check_sky(image, bad)
         psf_model = self.config.psfmodel
         psf_fwhm: float | None = self.config.psffwhm
         mask, _ = self._detect_cosmics()(
-            _without_gaps(image.image, unusable),
+            _without_gaps(image.image, unmeasured),
             inmask=bad,
-            invar=_without_gaps(image.variance, unusable) if self.config.useVariance else None,
+            invar=_without_gaps(image.variance, unmeasured) if self.config.useVariance else None,
             sigclip=self.config.sigclip,
             sigfrac=self.config.sigfrac,
             objlim=self.config.objlim,
@@ -154,6 +154,9 @@ class AstroScrappyFinderTask(CosmicRayFinderTask):
             psfbeta=self.config.psfbeta,
         )
         return Finding(mask=mask.astype(bool, copy=False))
+
+    def unmeasured(self, image: WorkingImage) -> np.ndarray:
+        return super().unmeasured(image) if self.config.useVariance else ~np.isfinite(image.image)
 
     def _detect_cosmics(self) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
         """Return the program that the config names."""

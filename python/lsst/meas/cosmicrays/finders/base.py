@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.ndimage
 
-from lsst.pex.config import ChoiceField, Config, ListField, Registry, makeRegistry
+from lsst.pex.config import ChoiceField, Config, Field, ListField, Registry, makeRegistry
 from lsst.pipe.base import AlgorithmError, Struct, Task
 
 from ..images import WorkingImage
@@ -102,6 +102,12 @@ class CosmicRayFinderConfig(Config):
             "native": "The stored numbers as they are, as lsst.pipe.tasks.repair.RepairTask does.",
         },
     )
+    threads = Field[int](
+        doc="Threads that the fast engine may use.  More than one pays where detectors are not processed "
+        "side by side.",
+        default=1,
+        check=lambda value: value >= 1,
+    )
     badPlanes = ListField[str](
         doc="Mask planes whose pixels are never cosmic rays.  Every one must exist in the image.",
         default=["BAD", "SATURATED", "INTERPOLATED", "NO_DATA"],
@@ -157,8 +163,8 @@ class CosmicRayFinderTask(Task, abc.ABC):
         started = time.perf_counter()
         self.check(image)
         finding = self.find(image.in_stored_unit() if self.config.unit == "native" else image)
-        # What is not a number was not measured, so it cannot be a detection.
-        mask = finding.mask & np.isfinite(image.image)
+        # What was not measured cannot be a detection.
+        mask = finding.mask & ~self.unmeasured(image)
         _, n_cosmic_rays = scipy.ndimage.label(mask, structure=EIGHT_CONNECTED)
         result = Struct(
             mask=mask,
@@ -213,10 +219,26 @@ class CosmicRayFinderTask(Task, abc.ABC):
                 )
         if np.all(self.bad_pixels(image)):
             raise NoUsablePixelsError(
-                f"All {image.image.size} pixels are in the planes {', '.join(self.config.badPlanes)} or not "
-                "finite: there is nothing to search.",
+                f"All {image.image.size} pixels are in the planes {', '.join(self.config.badPlanes)} or have no "
+                "finite value and positive variance: there is nothing to search.",
                 n_pixels=image.image.size,
             )
+
+    def unmeasured(self, image: WorkingImage) -> np.ndarray:
+        """Return the pixels without a usable measurement.
+
+        Parameters
+        ----------
+        image : `WorkingImage`
+            The image.
+
+        Returns
+        -------
+        unmeasured : `numpy.ndarray` [`bool`]
+            Pixels whose value is not finite, or whose variance is not finite
+            or not positive; shape (ny, nx).
+        """
+        return image.not_finite()
 
     def bad_pixels(self, image: WorkingImage) -> np.ndarray:
         """Return the pixels that the finder must not use.
@@ -229,10 +251,9 @@ class CosmicRayFinderTask(Task, abc.ABC):
         Returns
         -------
         bad : `numpy.ndarray` [`bool`]
-            The ``badPlanes``, and pixels whose value is not finite; shape
-            (ny, nx).
+            The ``badPlanes``, and what is `unmeasured`; shape (ny, nx).
         """
-        return image.any_plane(self.config.badPlanes) | ~np.isfinite(image.image)
+        return image.any_plane(self.config.badPlanes) | self.unmeasured(image)
 
 
 cosmicRayFinderRegistry: Registry = makeRegistry(

@@ -21,6 +21,7 @@ import numpy as np
 from lsst.pex.config import Field, ListField, registerConfigurable
 
 from ..engines import morphological as engine
+from ..engines.background import median_background
 from ..images import WorkingImage
 from .base import (
     CosmicRayFinderConfig,
@@ -98,7 +99,7 @@ class MorphologicalFinderTask(CosmicRayFinderTask):
         interpolated = image.any_plane(self.config.interpolatedPlanes)
         background: float | None = self.config.background
         if background is None:
-            background = engine.median_background(image.image)
+            background = median_background(image.image, threads=self.config.threads)
         if self.config.engine == "reference":
             return Finding(mask=self._find_with_stack(image, bad, interpolated, background))
         try:
@@ -117,7 +118,12 @@ class MorphologicalFinderTask(CosmicRayFinderTask):
                 n_cr_pixel_max=self.config.nCrPixelMax,
             )
         except engine.TooManyCosmicRaysError as error:
-            raise TooManyCosmicRaysError(str(error), limit=error.limit, count=error.count) from error
+            raise TooManyCosmicRaysError(
+                f"{error.count} pixels look like cosmic rays, more than nCrPixelMax={error.limit}; look for a "
+                "satellite trail, a wrong variance plane or a wrong PSF, or raise the limit.",
+                limit=error.limit,
+                count=error.count,
+            ) from error
         return Finding(mask=mask)
 
     def _find_with_stack(

@@ -67,7 +67,7 @@ class FindCosmicRaysConnections(
     def __init__(self, *, config: FindCosmicRaysConfig):
         super().__init__(config=config)
         self.image = dataclasses.replace(self.image, storageClass=config.imageStorageClass)
-        for finder in config.finders.names:
+        for finder in sorted(config.finders.names):
             detection = config.detection_name(finder)
             mask = Output(
                 doc=f"Cosmic rays found by {finder}.",
@@ -128,11 +128,8 @@ class FindCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=FindCosmicRay
 
     def validate(self) -> None:
         super().validate()
-        names = list(self.finders.names)
-        if not names:
+        if not self.finders.names:
             raise ValueError(f"finders.names is empty: select some of {', '.join(cosmicRayFinderRegistry)}.")
-        if len(set(names)) != len(names):
-            raise ValueError(f"finders.names has duplicates: {', '.join(names)}.")
 
 
 class FindCosmicRaysTask(PipelineTask):
@@ -150,7 +147,7 @@ class FindCosmicRaysTask(PipelineTask):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.finders: dict[str, CosmicRayFinderTask] = {}
-        for name in self.config.finders.names:
+        for name in sorted(self.config.finders.names):
             finder_class = cosmicRayFinderRegistry[name]
             self.finders[name] = finder_class(
                 config=self.config.finders[name], name=name, parentTask=self, log=self.log.getChild(name)
