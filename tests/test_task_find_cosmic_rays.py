@@ -32,11 +32,11 @@ def make_config(*finders: str, variant: str = "") -> FindCosmicRaysConfig:
     return config
 
 
-def execute(butler: Butler, config: FindCosmicRaysConfig, output: str = "u/test") -> tuple[Butler, list]:
+def execute(
+    butler: Butler, config: FindCosmicRaysConfig, inputs: str = "TestCam/defaults", output: str = "u/test"
+) -> tuple[Butler, list]:
     """Run the task on all detectors; return the results and the quanta."""
-    run_butler = SimplePipelineExecutor.prep_butler(
-        butler._config, inputs=["TestCam/defaults"], output=output
-    )
+    run_butler = SimplePipelineExecutor.prep_butler(butler._config, inputs=[inputs], output=output)
     executor = SimplePipelineExecutor.from_task_class(
         FindCosmicRaysTask,
         config=config,
@@ -100,7 +100,7 @@ def test_variant_adds_to_the_collection(test_butler: Butler) -> None:
     masks = {ref.id for ref in first.query_datasets("cr_mask_astroscrappy_science")}
     knee = make_config("astroscrappy", variant="_knee")
     knee.finders["astroscrappy"].sigclip = 3.0
-    butler, quanta = execute(test_butler, knee)
+    butler, quanta = execute(test_butler, knee, inputs="u/test", output="u/both")
     assert [quantum.taskName.rpartition(".")[2] for quantum in quanta] == ["FindCosmicRaysTask"] * 2
     assert {ref.id for ref in butler.query_datasets("cr_mask_astroscrappy_science")} == masks
     for detector in (0, 1):

@@ -582,7 +582,9 @@ def _electrons_from_photon_noise(image: np.ndarray, variance: np.ndarray) -> flo
 
     In a unit of k electrons, photon noise adds image / k to the variance.
     The slope is the median of those between the faint half of the pixels
-    and the brightest percent.
+    and the brightest percent.  It is good to about a percent on a science
+    image; on a difference image, where sources leave their noise but not
+    their flux, it is only rough.
     """
     usable = np.isfinite(image) & np.isfinite(variance) & (variance > 0.0)
     if np.count_nonzero(usable) >= 1000:

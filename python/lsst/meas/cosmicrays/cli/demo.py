@@ -14,7 +14,6 @@ from __future__ import annotations
 
 __all__ = ["demo_command"]
 
-import json
 import os
 import shutil
 import subprocess
@@ -68,24 +67,15 @@ def _call(command: list[str], environment: dict[str, str]) -> None:
 
 
 def _simulate(repo: Path, processes: int, environment: dict[str, str]) -> None:
-    """Make the repository, unless a complete one is there."""
-    done = repo.with_name("simulation.json")
-    if done.exists() and json.loads(done.read_text()) == SIMULATION and repo.is_dir():
-        _step(f"1. Simulated visit: using the one in {repo}")
-        return
-    if repo.exists():
-        _step(f"1. Simulating a visit again: the one in {repo} is incomplete or another one")
-        shutil.rmtree(repo)
-    else:
-        _step(f"1. Simulating a visit into {repo}")
+    """Make the repository, or what is missing in it."""
+    _step("1. Simulating a visit" + (f": what {repo} has already is used again" if repo.is_dir() else ""))
     _call(["cosmicrays", "simulate", str(repo), *SIMULATION, "-j", str(processes)], environment)
-    done.write_text(json.dumps(SIMULATION))
 
 
 def _run_pipeline(repo: Path, processes: int, environment: dict[str, str]) -> None:
     """Run the pipeline, or what is left of it."""
     with Butler.from_config(str(repo)) as butler:
-        exists = bool(butler.collections.query(OUTPUT))
+        exists = OUTPUT in butler.collections.query("u/*")
     again = ["--extend-run", "--skip-existing"] if exists else []
     title = "Finding cosmic rays and comparing the finders"
     _step(f"2. {title}" + (f": what {OUTPUT} has already is used again" if exists else ""))

@@ -154,21 +154,28 @@ def plot_mask_pair(
 
 
 def _busiest_window(pixels: np.ndarray, side: int) -> tuple[slice, slice]:
-    """Return the square that holds most of the given pixels."""
+    """Return a square with many of the given pixels in its middle."""
     ny, nx = pixels.shape
-    step = max(1, side // 4)
-    starts_y = np.unique([*range(0, max(1, ny - side + 1), step), max(0, ny - side)])
-    starts_x = np.unique([*range(0, max(1, nx - side + 1), step), max(0, nx - side)])
-    sums = np.pad(pixels.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    stops_y, stops_x = np.minimum(starts_y + side, ny), np.minimum(starts_x + side, nx)
-    inside = (
-        sums[np.ix_(stops_y, stops_x)]
-        - sums[np.ix_(starts_y, stops_x)]
-        - sums[np.ix_(stops_y, starts_x)]
-        + sums[np.ix_(starts_y, starts_x)]
+    if not np.any(pixels):
+        return _window_around(ny // 2, nx // 2, side, (ny, nx))
+    density = scipy.ndimage.uniform_filter(pixels.astype(np.float32), size=side, mode="constant")
+    y, x = np.unravel_index(np.argmax(density), density.shape)
+    window = _window_around(int(y), int(x), side, (ny, nx))
+    ys, xs = np.nonzero(pixels[window])
+    return _window_around(
+        window[0].start + round(ys.mean()), window[1].start + round(xs.mean()), side, (ny, nx)
     )
-    row, column = np.unravel_index(np.argmax(inside), inside.shape)
-    return slice(starts_y[row], stops_y[row]), slice(starts_x[column], stops_x[column])
+
+
+def _window_around(y: int, x: int, side: int, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return a square around a place, moved to lie within the image."""
+    starts = [
+        max(0, min(middle - side // 2, size - side)) for middle, size in zip((y, x), shape, strict=True)
+    ]
+    return (
+        slice(starts[0], min(starts[0] + side, shape[0])),
+        slice(starts[1], min(starts[1] + side, shape[1])),
+    )
 
 
 def _outline(panel: object, mask: np.ndarray, window: tuple[slice, slice], colour: str, width: float) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, MissingCollectionError
 
 LEVELS = {
     "pixel": "pixel by pixel",
@@ -68,24 +68,25 @@ def read_comparison(
     Raises
     ------
     LookupError
-        Raised if there are no such tables, or of several instruments.
+        Raised if there is no such collection, or no such tables in it, or
+        tables of several instruments.
     """
     level = "instrument" if visit is None else "visit"
-    data_id: dict[str, Any] = {}
-    if instrument is not None:
-        data_id["instrument"] = instrument
-    if visit is not None:
-        data_id["visit"] = visit
     name = f"cr_{level}_confusion"
-    registered = {dataset_type.name for dataset_type in butler.registry.queryDatasetTypes(name)}
-    refs = (
-        butler.query_datasets(name, collections=collection, data_id=data_id, explain=False)
-        if registered
-        else []
-    )
+    try:
+        butler.collections.get_info(collection)
+    except MissingCollectionError as error:
+        raise LookupError(f"There is no collection {collection!r} in this repository.") from error
+    refs = []
+    if butler.registry.queryDatasetTypes(name):
+        refs = [
+            ref
+            for ref in butler.query_datasets(name, collections=collection, explain=False, limit=None)
+            if instrument in (None, ref.dataId["instrument"]) and visit in (None, ref.dataId.get("visit"))
+        ]
     found = sorted({str(ref.dataId) for ref in refs})
     if len(found) != 1:
-        problem = f"several ({', '.join(found)}): name one" if found else "none: was the comparison gathered?"
+        problem = f"several ({', '.join(found)}): name one" if found else "none: was the comparison gathered"
         raise LookupError(f"Looking for one {name} in collection {collection!r}, found {problem}.")
     return ComparisonTables(
         confusion=butler.get(refs[0]),
@@ -130,10 +131,10 @@ def format_comparison(tables: ComparisonTables, references: Sequence[str] | None
 
 
 def _format_level(confusion: Table, reference: str, level: str) -> str:
-    """Format one confusion table, or nothing if it is empty."""
+    """Format one confusion table, or nothing if nothing was compared."""
     of_level = (confusion["level"] == level) & (confusion["reference"] == reference)
     rows = confusion[of_level & (confusion["candidate"] != reference)]
-    if len(rows) == 0:
+    if not any(np.any(rows[name] > 0) for name in ("tp", "fp", "fn", "tn")):
         return ""
     name = reference
     sigma = float(rows["truth_sigma"][0])
@@ -169,11 +170,12 @@ def _format_summary(summary: Table) -> str:
 
 
 def _rates(rows: Table, name: str) -> list[str]:
-    """Format a rate with its 95 % interval."""
-    return [
-        f"{_number(rate, '.3f')} ({_number(low, '.3f')}-{_number(high, '.3f')})"
-        for rate, low, high in rows.iterrows(name, f"{name}_lo", f"{name}_hi")
-    ]
+    """Format a rate with its 95 % interval, as far as they are known."""
+    cells = []
+    for rate, low, high in rows.iterrows(name, f"{name}_lo", f"{name}_hi"):
+        interval = f" ({low:.3f}-{high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
+        cells.append(_number(rate, ".3f") + interval)
+    return cells
 
 
 def _counts(values: Any) -> list[str]:

@@ -8,4 +8,8 @@
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+from .compare_cosmic_rays import *
 from .find_cosmic_rays import *
+from .gather_comparison import *
+from .plot_comparison import *
+from .plot_masks import *

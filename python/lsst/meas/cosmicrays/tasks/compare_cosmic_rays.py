@@ -1,0 +1,608 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Compare the masks of any number of detections on one detector."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BoundsError",
+    "CompareCosmicRaysConfig",
+    "CompareCosmicRaysConnections",
+    "CompareCosmicRaysTask",
+]
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from astropy.table import Table
+
+from lsst.images import Box
+from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+from lsst.pipe.base.connectionTypes import Input, Output
+
+from ..comparison import (
+    MAX_MASKS,
+    ComparedMasks,
+    ComparisonSettings,
+    DetectorData,
+    MaskBit,
+    Role,
+    compare_detector,
+    cut_stamp_images,
+    detection_bits,
+    no_sources,
+    select_sources,
+    subtract_block_background,
+    truth_bits,
+    truth_from_charge,
+)
+from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
+from .dia_source_columns import DiaSourceColumnsConfig
+
+DIMENSIONS = ("instrument", "visit", "detector")
+DETECTED = MaskBit("detected", Role.PLANE)
+OPTIONAL_INPUTS = (
+    "differenceImage",
+    "templateImage",
+    "diaSources",
+    "objectMask",
+    "truthCharge",
+    "truthMask",
+    "truthCatalog",
+    "variableCatalog",
+    "starCatalog",
+)
+OUTPUTS = {
+    "pixelCounts": "counts",
+    "pixelCountsDilated": "counts_dilated",
+    "detections": "detections",
+    "pixelPairs": "pixel_pairs",
+    "pixelPlaces": "pixel_places",
+    "clusterCounts": "cluster_counts",
+    "stamps": "stamps",
+    "objects": "objects",
+}
+
+
+class BoundsError(RuntimeError):
+    """Raised when a mask or an image covers other pixels than the science
+    image.
+    """
+
+
+class CompareCosmicRaysConnections(PipelineTaskConnections, dimensions=DIMENSIONS):
+    """Connections of `CompareCosmicRaysTask`.
+
+    Besides those below there are, for every detection in the config, the
+    inputs ``mask_{detection}`` (``cr_mask_{detection}``) and
+    ``summary_{detection}`` (``cr_finder_summary_{detection}``). Each of them
+    may be missing.
+    """
+
+    scienceImage = Input(
+        doc="Science image: its bad pixels, DETECTED plane, variance and exposure time.",
+        name="visit_image",
+        storageClass="VisitImage",
+        dimensions=DIMENSIONS,
+    )
+    differenceImage = Input(
+        doc="Difference image, on which the charge of cosmic rays is measured.",
+        name="difference_image",
+        storageClass="DifferenceImage",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    templateImage = Input(
+        doc="Template, for cutouts.",
+        name="template_detector",
+        storageClass="VisitImage",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    diaSources = Input(
+        doc="DIASources, before any reliability cut.",
+        name="dia_source_unfiltered",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    objectMask = Input(
+        doc="Detections on the difference image that was made after interpolation of cosmic rays: a stamp "
+        "with any of its DETECTED or DETECTED_NEGATIVE pixels has an OBJECT.",
+        name="dia_detection_mask_interpolated",
+        storageClass="MaskV2",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    truthCharge = Input(
+        doc="Charge of cosmic rays in each pixel, electrons.",
+        name="cr_truth_charge",
+        storageClass="ImageV2",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    truthMask = Input(
+        doc="True cosmic rays, where only their pixels are known.",
+        name="cr_truth",
+        storageClass="MaskV2",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    truthCatalog = Input(
+        doc="True cosmic rays: id, x, y, charge, kind.",
+        name="cr_truth_catalog",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    variableCatalog = Input(
+        doc="True variable sources: id, x, y, kind.",
+        name="variable_truth_catalog",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    starCatalog = Input(
+        doc="Stars: x, y.",
+        name="star_catalog",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    pixelCounts = Output(
+        doc="Joint histogram of the masks: available, code, n.",
+        name="cr_pixel_counts",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    pixelCountsDilated = Output(
+        doc="Joint histogram of the masks and their 1-pixel dilations.",
+        name="cr_pixel_counts_dilated",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    detections = Output(
+        doc="What the bits of the codes are, and what is known of each detection.",
+        name="cr_detections",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    pixelPairs = Output(
+        doc="Pixel-wise confusion of every pair of masks.",
+        name="cr_pixel_pairs",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    pixelPlaces = Output(
+        doc="Where the pixels lie on which two masks disagree.",
+        name="cr_pixel_places",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    clusterCounts = Output(
+        doc="Joint histogram of the masks and their dilations within every cosmic ray.",
+        name="cr_cluster_counts",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    stamps = Output(
+        doc="Stamps around DIASources: cosmic-ray pixels and label of each detection.",
+        name="cr_stamps",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    stampImages = Output(
+        doc="Cutouts of the stamps.",
+        name="cr_stamp_images",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+    objects = Output(
+        doc="Cosmic rays as objects, and which detections found them.",
+        name="cr_objects",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+
+    def __init__(self, *, config: CompareCosmicRaysConfig):
+        super().__init__(config=config)
+        for image in ("scienceImage", "differenceImage", "templateImage"):
+            storage_class = getattr(config, f"{image}StorageClass")
+            setattr(self, image, dataclasses.replace(getattr(self, image), storageClass=storage_class))
+        for unused in config.unused_connections():
+            delattr(self, unused)
+        for detection in config.detections:
+            mask = Input(
+                doc=f"Cosmic rays of {detection}.",
+                name=f"cr_mask_{detection}",
+                storageClass="MaskV2",
+                dimensions=DIMENSIONS,
+                minimum=0,
+            )
+            summary = Input(
+                doc=f"How {detection} was made.",
+                name=f"cr_finder_summary_{detection}",
+                storageClass="ArrowAstropy",
+                dimensions=DIMENSIONS,
+                minimum=0,
+            )
+            setattr(self, f"mask_{detection}", mask)
+            setattr(self, f"summary_{detection}", summary)
+
+
+class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCosmicRaysConnections):
+    """Configuration of `CompareCosmicRaysTask`."""
+
+    detections = ListField[str](
+        doc="Detections to compare, each {finder}_{kind}{variant}; their order is that of the bits.",
+        default=[
+            "morphological_science",
+            "astroscrappy_science",
+            "morphological_difference",
+            "astroscrappy_difference",
+        ],
+    )
+    truth = ChoiceField[str](
+        doc="What is known of the true cosmic rays; nothing, if this is not set.",
+        default=None,
+        optional=True,
+        allowed={
+            "charge": "The charge they left in each pixel (connection truthCharge).",
+            "mask": "Their pixels (connection truthMask).",
+        },
+    )
+    truthMinSigma = Field[float](
+        doc="A pixel with at least this charge, in units of its noise without cosmic rays, is truth.",
+        default=2.0,
+    )
+    truthExtraSigmas = ListField[float](
+        doc="Other thresholds at which truth is compared as well.",
+        default=[1.0, 3.0, 5.0],
+    )
+    objectReference = Field[str](
+        doc="Detection whose components are the reference of cr_objects where there is no truth; the first "
+        "detection, if not set.",
+        default=None,
+        optional=True,
+    )
+    unusablePlanes = ListField[str](
+        doc="Mask planes of the science image whose pixels are not compared. Every one must exist.",
+        default=["BAD", "SATURATED", "NO_DATA"],
+    )
+    differenceUnusablePlanes = ListField[str](
+        doc="Mask planes of the difference image whose pixels are not compared. Every one must exist.",
+        default=["NO_DATA"],
+    )
+    detectedPlane = Field[str](
+        doc="Plane of the science image that makes a missed true pixel a critical false negative; these are "
+        "not counted, if it is not set.",
+        default="DETECTED",
+        optional=True,
+    )
+    objectPlanes = ListField[str](
+        doc="Planes of the connection objectMask whose pixels make a stamp an OBJECT.",
+        default=["DETECTED", "DETECTED_NEGATIVE"],
+    )
+    stampSize = Field[int](
+        doc="Width and height of a stamp (pixels).", default=30, check=lambda value: value >= 1
+    )
+    minStampPixels = Field[int](
+        doc="A stamp with at least L cosmic-ray pixels is CR; this is L.",
+        default=1,
+        check=lambda value: value >= 1,
+    )
+    matchRadius = Field[float](
+        doc="Distance within which a DIASource is a true source or cosmic ray (pixels).", default=3.0
+    )
+    diaSourceColumns = ConfigField[DiaSourceColumnsConfig](doc="Columns of the table of DIASources.")
+    doDifference = Field[bool](
+        doc="Read the difference image? Without it, charges are measured on the science image.", default=True
+    )
+    doStampImages = Field[bool](doc="Write cutouts of the stamps (cr_stamp_images)?", default=False)
+    scienceImageStorageClass = Field[str](doc="Storage class of the science image.", default="VisitImage")
+    differenceImageStorageClass = Field[str](
+        doc="Storage class of the difference image.", default="DifferenceImage"
+    )
+    templateImageStorageClass = Field[str](doc="Storage class of the template.", default="VisitImage")
+    reading = ConfigField[WorkingImageConfig](doc="What to assume where an image does not say.")
+
+    def setDefaults(self) -> None:
+        super().setDefaults()
+        # Nothing here depends on the PSF: an image without one will do.
+        self.reading.psfFwhm = 4.0
+
+    def validate(self) -> None:
+        super().validate()
+        names = list(self.detections)
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if not names:
+            raise ValueError("detections is empty: name what to compare, such as morphological_science.")
+        if repeated:
+            raise ValueError(f"detections must differ; given more than once: {', '.join(repeated)}.")
+        if len(names) > MAX_MASKS:
+            raise ValueError(f"{len(names)} detections: at most {MAX_MASKS} can be compared at a time.")
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z]\w*", name):
+                raise ValueError(f"{name!r} is no name of a detection: {{finder}}_{{kind}}{{variant}}.")
+            if name.startswith("truth") or name == DETECTED.name:
+                raise ValueError(f"{name!r} is the name of what is no detection: choose another variant.")
+        if self.objectReference is not None and self.objectReference not in names:
+            raise ValueError(f"objectReference {self.objectReference!r} is none of the detections.")
+        sigmas = self.truth_sigmas()
+        if len(set(sigmas)) != len(sigmas) or min(sigmas) <= 0.0:
+            raise ValueError(f"truthMinSigma and truthExtraSigmas must be positive and differ, not {sigmas}.")
+
+    def truth_sigmas(self) -> list[float]:
+        """Return the thresholds of truth, the default first.
+
+        Returns
+        -------
+        sigmas : `list` [`float`]
+            In units of the noise.
+        """
+        return [self.truthMinSigma, *self.truthExtraSigmas]
+
+    def unused_connections(self) -> list[str]:
+        """Return the connections that this configuration does without.
+
+        Returns
+        -------
+        names : `list` [`str`]
+            Names of connections.
+        """
+        needed = {
+            "differenceImage": self.doDifference,
+            "templateImage": self.doStampImages,
+            "stampImages": self.doStampImages,
+            "truthCharge": self.truth == "charge",
+            "truthMask": self.truth == "mask",
+            "truthCatalog": self.truth is not None,
+            "variableCatalog": self.truth is not None,
+        }
+        return [name for name, is_needed in needed.items() if not is_needed]
+
+    def settings(self) -> ComparisonSettings:
+        """Return how stamps and objects are made.
+
+        Returns
+        -------
+        settings : `lsst.meas.cosmicrays.comparison.ComparisonSettings`
+            The settings.
+        """
+        return ComparisonSettings(
+            stamp_size=self.stampSize,
+            min_stamp_pixels=self.minStampPixels,
+            match_radius=self.matchRadius,
+            object_reference=self.objectReference,
+        )
+
+
+class CompareCosmicRaysTask(PipelineTask):
+    """Compare the masks of detections with each other and with truth.
+
+    A mask that is missing, because its finder failed, leaves its bit of
+    ``available`` unset; everything else goes on.
+    """
+
+    ConfigClass: ClassVar[type[CompareCosmicRaysConfig]] = CompareCosmicRaysConfig
+    _DefaultName: ClassVar[str] = "compareCosmicRays"
+    config: CompareCosmicRaysConfig
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read what there is, compare, and write the tables.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            Butler of this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            Inputs; those that are missing are not in it.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            Outputs.
+        """
+        inputs = butlerQC.get(inputRefs)
+        detections = list(self.config.detections)
+        result = self.run(
+            inputs["scienceImage"],
+            {name: inputs[f"mask_{name}"] for name in detections if f"mask_{name}" in inputs},
+            {name: inputs[f"summary_{name}"] for name in detections if f"summary_{name}" in inputs},
+            **{name: inputs[name] for name in OPTIONAL_INPUTS if name in inputs},
+        )
+        butlerQC.put(result, outputRefs)
+
+    def run(
+        self,
+        scienceImage: Any,
+        masks: Mapping[str, Any],
+        summaries: Mapping[str, Table] | None = None,
+        *,
+        differenceImage: Any = None,
+        templateImage: Any = None,
+        diaSources: Table | None = None,
+        objectMask: Any = None,
+        truthCharge: Any = None,
+        truthMask: Any = None,
+        truthCatalog: Table | None = None,
+        variableCatalog: Table | None = None,
+        starCatalog: Table | None = None,
+    ) -> Struct:
+        """Compare the masks of one detector.
+
+        Parameters
+        ----------
+        scienceImage : `lsst.images.MaskedImage` or `lsst.afw.image.Exposure`
+            Science image.
+        masks : `~collections.abc.Mapping` [`str`, `lsst.images.Mask`]
+            Masks by detection; some may be missing.
+        summaries : `~collections.abc.Mapping` [`str`, `astropy.table.Table`]
+            Finder summaries by detection; some may be missing.
+        differenceImage, templateImage : optional
+            Images of the same detector, of the same types.
+        diaSources : `astropy.table.Table`, optional
+            DIASources; without, there are no stamps.
+        objectMask : `lsst.images.Mask`, optional
+            Detections on the difference image made after interpolation.
+        truthCharge : `lsst.images.Image`, optional
+            Charge of cosmic rays, electrons.
+        truthMask : `lsst.images.Mask`, optional
+            True cosmic rays, plane COSMIC_RAY.
+        truthCatalog, variableCatalog, starCatalog : `astropy.table.Table`
+            True cosmic rays, true variable sources, and stars.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            A table for each output connection.
+
+        Raises
+        ------
+        BoundsError
+            Raised if a mask or image has another bounding box than the
+            science image.
+        lsst.meas.cosmicrays.comparison.SourceTableError
+            Raised if the DIASources lack columns or are of other pixels.
+        lsst.meas.cosmicrays.images.UnknownMaskPlaneError
+            Raised if an image lacks a mask plane named in the config.
+        """
+        science = read_image(scienceImage, self.config.reading)
+        _check_bounds(
+            science,
+            {
+                **{f"mask of {name}": mask for name, mask in masks.items()},
+                "difference image": differenceImage,
+                "template": templateImage,
+                "object mask": objectMask,
+                "truth charge": truthCharge,
+                "truth mask": truthMask,
+            },
+        )
+        difference = self._read(differenceImage)
+        compared = self._collect_masks(science, difference, masks, truthCharge, truthMask)
+        data = DetectorData(
+            masks=compared,
+            image=self._without_background(science, difference, compared),
+            origin=(science.bbox.x.start, science.bbox.y.start),
+            sources=self._select_sources(diaSources, science),
+            objects=None if objectMask is None else _any_plane(objectMask, self.config.objectPlanes),
+            true_charge=truthCharge.array if truthCharge is not None else None,
+            true_cosmic_rays=truthCatalog,
+            variables=variableCatalog,
+            stars=starCatalog,
+            summaries={name: dict(table[0]) for name, table in (summaries or {}).items()},
+            exposure_time=science.exposure_time,
+            pixel_size=science.pixel_size,
+        )
+        tables = compare_detector(data, self.config.settings())
+        result = Struct(**{connection: tables[name] for connection, name in OUTPUTS.items()})
+        if self.config.doStampImages:
+            images = {"template": self._read(templateImage), "science": science, "difference": difference}
+            arrays = {name: image.image if image is not None else None for name, image in images.items()}
+            result.stampImages = cut_stamp_images(data, self.config.settings(), arrays)
+        return result
+
+    def _read(self, image: Any) -> WorkingImage | None:
+        return read_image(image, self.config.reading) if image is not None else None
+
+    def _collect_masks(
+        self,
+        science: WorkingImage,
+        difference: WorkingImage | None,
+        masks: Mapping[str, Any],
+        truthCharge: Any,
+        truthMask: Any,
+    ) -> ComparedMasks:
+        """Put detections, truths and the DETECTED plane together."""
+        bits = detection_bits(self.config.detections)
+        arrays = [read_mask(masks[bit.name]) if bit.name in masks else None for bit in bits]
+        if self.config.truth == "charge":
+            sigmas = self.config.truth_sigmas()
+            bits += truth_bits(sigmas)
+            arrays += [
+                truth_from_charge(truthCharge.array, science.variance, sigma)
+                if truthCharge is not None
+                else None
+                for sigma in sigmas
+            ]
+        elif self.config.truth == "mask":
+            bits += truth_bits([math.nan])
+            arrays.append(read_mask(truthMask) if truthMask is not None else None)
+        if self.config.detectedPlane is not None:
+            bits.append(DETECTED)
+            arrays.append(science.planes[self.config.detectedPlane])
+        usable = ~(science.not_finite() | science.any_plane(self.config.unusablePlanes))
+        if difference is not None:
+            unusable = difference.any_plane(self.config.differenceUnusablePlanes)
+            usable &= ~(difference.not_finite() | unusable)
+        return ComparedMasks(tuple(bits), tuple(arrays), usable)
+
+    def _without_background(
+        self, science: WorkingImage, difference: WorkingImage | None, compared: ComparedMasks
+    ) -> np.ndarray:
+        if difference is not None:
+            return difference.image
+        return subtract_block_background(science.image, compared.usable & (compared.codes == 0))
+
+    def _select_sources(self, diaSources: Table | None, science: WorkingImage) -> Table:
+        if diaSources is None:
+            self.log.warning("There are no DIASources, so there are no stamps.")
+            return no_sources()
+        columns = self.config.diaSourceColumns
+        sources, n_dropped = select_sources(
+            diaSources,
+            science.image.shape,
+            origin=(science.bbox.x.start, science.bbox.y.start),
+            size=self.config.stampSize,
+            columns=columns.required(),
+            sky_column=columns.skySource,
+            dipole_column=columns.dipole,
+        )
+        if n_dropped:
+            self.log.warning("Dropped %d DIASources without a position on the image.", n_dropped)
+        return sources
+
+
+def _check_bounds(science: WorkingImage, others: Mapping[str, Any]) -> None:
+    for name, other in others.items():
+        if other is not None and _bounds(other) != science.bbox:
+            raise BoundsError(
+                f"The {name} covers {_bounds(other)}, but the science image {science.bbox}. Were they made "
+                "of the same detector?"
+            )
+
+
+def _bounds(source: Any) -> Box:
+    """Return the bounding box of an `lsst.images` or afw object."""
+    if hasattr(source, "bbox"):
+        return source.bbox
+    box = source.getBBox()
+    return Box.factory[box.getMinY() : box.getMaxY() + 1, box.getMinX() : box.getMaxX() + 1]
+
+
+def _any_plane(mask: Any, names: Iterable[str]) -> np.ndarray:
+    return np.logical_or.reduce([read_mask(mask, name) for name in names])
