@@ -116,6 +116,7 @@ class MorphologicalFinderTask(CosmicRayFinderTask):
                 cond3_fac2=self.config.cond3_fac2,
                 n_iteration=self.config.niteration,
                 n_cr_pixel_max=self.config.nCrPixelMax,
+                threads=self.config.threads,
             )
         except engine.TooManyCosmicRaysError as error:
             raise TooManyCosmicRaysError(

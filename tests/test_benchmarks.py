@@ -1,0 +1,62 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The benchmark command, on an image so small that it says nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent.parent / "benchmarks" / "bench.py"
+
+
+def run_bench(*arguments):
+    return subprocess.run(
+        [sys.executable, str(BENCH), *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.slow
+def test_programs_side_by_side(tmp_path):
+    result = run_bench(
+        "median_background", "--size", "40x30", "--rounds", "3", "--threads", "1", "--output", str(tmp_path)
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "benchmarks.json").read_text())
+    (case,) = report["cases"]
+    assert case["shape"] == [40, 30]
+    ours, original = case["programs"]
+    assert ours["agreement"] == "identical"
+    assert len(ours["seconds"]) == len(original["seconds"]) == 3
+    assert ours["median"] == sorted(ours["seconds"])[1]
+    ratios = [slow / fast for fast, slow in zip(ours["seconds"], original["seconds"])]
+    assert ours["speedup"] == [sorted(ratios)[1], min(ratios), max(ratios)]
+    assert original["version"] == report["circumstances"]["versions"]["numpy"]
+    assert "identical" in result.stdout
+    assert (tmp_path / "benchmarks.txt").read_text() == result.stdout
+    assert (tmp_path / "benchmarks.png").stat().st_size > 1000
+
+
+def test_every_engine_has_a_case():
+    result = run_bench("--list")
+    assert result.returncode == 0, result.stderr
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert {"morphological", "median_background", "lacosmic", "cosmic_conn", "joint_histogram"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_unknown_case_is_an_error():
+    result = run_bench("no_such_engine")
+    assert result.returncode != 0
+    assert "No case has no_such_engine in its name" in result.stderr
