@@ -8,7 +8,9 @@
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+from .bounds import *
 from .compare_cosmic_rays import *
+from .dia_source_columns import *
 from .find_cosmic_rays import *
 from .gather_comparison import *
 from .plot_comparison import *

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 __all__ = [
-    "BoundsError",
     "CompareCosmicRaysConfig",
     "CompareCosmicRaysConnections",
     "CompareCosmicRaysTask",
@@ -28,7 +27,6 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.table import Table
 
-from lsst.images import Box
 from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
@@ -58,6 +56,7 @@ from ..comparison import (
     truth_from_charge,
 )
 from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
+from .bounds import check_bounds
 from .dia_source_columns import DiaSourceColumnsConfig
 
 DIMENSIONS = ("instrument", "visit", "detector")
@@ -83,12 +82,6 @@ OUTPUTS = {
     "stamps": "stamps",
     "objects": "objects",
 }
-
-
-class BoundsError(RuntimeError):
-    """Raised when a mask or an image covers other pixels than the science
-    image.
-    """
 
 
 class CompareCosmicRaysConnections(PipelineTaskConnections, dimensions=DIMENSIONS):
@@ -296,7 +289,7 @@ class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCos
     )
     detectedPlane = Field[str](
         doc="Plane of the science image that makes a missed true pixel a critical false negative; these are "
-        "not counted, if it is not set.",
+        "not counted if it is not set, or on images in which no pixel was detected.",
         default="DETECTED",
         optional=True,
     )
@@ -482,7 +475,7 @@ class CompareCosmicRaysTask(PipelineTask):
 
         Raises
         ------
-        BoundsError
+        lsst.meas.cosmicrays.tasks.BoundsError
             Raised if a mask or image has another bounding box than the
             science image.
         lsst.meas.cosmicrays.comparison.SourceTableError
@@ -491,8 +484,8 @@ class CompareCosmicRaysTask(PipelineTask):
             Raised if an image lacks a mask plane named in the config.
         """
         science = read_image(scienceImage, self.config.reading)
-        _check_bounds(
-            science,
+        check_bounds(
+            science.bbox,
             {
                 **{f"mask of {name}": mask for name, mask in masks.items()},
                 "difference image": differenceImage,
@@ -553,8 +546,9 @@ class CompareCosmicRaysTask(PipelineTask):
             bits += truth_bits([math.nan])
             arrays.append(read_mask(truthMask) if truthMask is not None else None)
         if self.config.detectedPlane is not None:
+            detected = science.planes[self.config.detectedPlane]
             bits.append(DETECTED)
-            arrays.append(science.planes[self.config.detectedPlane])
+            arrays.append(detected if detected.any() else None)
         usable = ~(science.not_finite() | science.any_plane(self.config.unusablePlanes))
         if difference is not None:
             unusable = difference.any_plane(self.config.differenceUnusablePlanes)
@@ -585,23 +579,6 @@ class CompareCosmicRaysTask(PipelineTask):
         if n_dropped:
             self.log.warning("Dropped %d DIASources without a position on the image.", n_dropped)
         return sources
-
-
-def _check_bounds(science: WorkingImage, others: Mapping[str, Any]) -> None:
-    for name, other in others.items():
-        if other is not None and _bounds(other) != science.bbox:
-            raise BoundsError(
-                f"The {name} covers {_bounds(other)}, but the science image {science.bbox}. Were they made "
-                "of the same detector?"
-            )
-
-
-def _bounds(source: Any) -> Box:
-    """Return the bounding box of an `lsst.images` or afw object."""
-    if hasattr(source, "bbox"):
-        return source.bbox
-    box = source.getBBox()
-    return Box.factory[box.getMinY() : box.getMaxY() + 1, box.getMinX() : box.getMaxX() + 1]
 
 
 def _any_plane(mask: Any, names: Iterable[str]) -> np.ndarray:

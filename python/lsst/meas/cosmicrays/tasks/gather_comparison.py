@@ -292,7 +292,9 @@ class GatherComparisonTask(PipelineTask):
         detections = stack_tables(detectorDetections)
         bits = read_bits(detections)
         pixel_pairs = stack_tables(detectorPixelPairs)
-        clusters = stack_tables(detectorClusterCounts)
+        clusters = stack_tables(
+            [(identity, clusters_to_keep(detections, table)) for identity, table in detectorClusterCounts]
+        )
         stamps, objects = stack_tables(detectorStamps), stack_tables(detectorObjects)
         confusion = confusion_table(
             detections,
@@ -315,7 +317,7 @@ class GatherComparisonTask(PipelineTask):
         )
         if self.config.level == "visit":
             result.pixelPairs = pixel_pairs
-            result.clusterCounts = clusters_to_keep(detections, clusters)
+            result.clusterCounts = clusters
         return result
 
 
