@@ -53,9 +53,7 @@ def test_wheel_runs_the_pipelines_elsewhere(tmp_path: Path, test_butler: Butler)
     environment = os.environ | {"PYTHONPATH": str(site)}
     environment.pop("MEAS_COSMICRAYS_DIR", None)
     program = "from lsst.meas.cosmicrays.cli.main import main; main()"
-    product = Path(
-        run([sys.executable, "-c", program, "product-dir"], cwd=tmp_path, env=environment).strip()
-    )
+    product = Path(run([sys.executable, "-c", program, "product-dir"], cwd=tmp_path, env=environment).strip())
     assert product.is_relative_to(site)
     assert (product / "config").is_dir()
     assert (product / "bps").is_dir()
@@ -64,9 +62,7 @@ def test_wheel_runs_the_pipelines_elsewhere(tmp_path: Path, test_butler: Butler)
     repo = str(tmp_path / "repo")
     pipeline = "$MEAS_COSMICRAYS_DIR/pipelines/_ingredients/FindScience.yaml"
     command = ["run", "-b", repo, "-i", "TestCam/defaults", "-o", "u/wheel", "-p", pipeline]
-    run(
-        [sys.executable, "-c", pipetask, *command, "--register-dataset-types"], cwd=tmp_path, env=environment
-    )
+    run([sys.executable, "-c", pipetask, *command, "--register-dataset-types"], cwd=tmp_path, env=environment)
     with Butler.from_config(repo, collections="u/wheel") as butler:
         assert len(butler.query_datasets("cr_mask_morphological_science")) == 2
 

@@ -228,7 +228,12 @@ def test_planes(simulated: SimulatedDetector) -> None:
     bad = mask.get("BAD")
     assert bad.any(axis=0).sum() >= 3
     np.testing.assert_array_equal(mask.get("INTERPOLATED"), bad)
-    assert not mask.get("COSMIC_RAY").any()
+    found = mask.get("COSMIC_RAY")
+    assert 0 < found.sum() < 0.01 * found.size
+    assert not (found & mask.get("INTERPOLATED")).any()
+    assert not simulated.template.mask.get("COSMIC_RAY").any()
+    charged = simulated.charge.array > 0.0
+    assert (found & charged).sum() > 0.5 * found.sum()
     detected = mask.get("DETECTED")
     variables = simulated.variables
     bright = variables[(variables["flux"] + variables["delta_flux"]) > 1e5]

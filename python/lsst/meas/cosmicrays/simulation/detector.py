@@ -22,8 +22,11 @@ import astropy.wcs
 import numpy as np
 from astropy.table import Table
 
-from lsst.images import Image, VisitImage
+from lsst.images import Box, Image, VisitImage
+from lsst.images.psfs import PointSpreadFunction
 
+from ..engines.background import median_background
+from ..engines.morphological import TooManyCosmicRaysError, find_cosmic_rays
 from ..instruments import DetectorDescription, InstrumentDescription, make_tan_wcs
 from ..repository import VisitDescription
 from ..visit_images import make_visit_image
@@ -38,6 +41,9 @@ _RA, _DEC = 150.1, 2.2
 _FIRST_VISIT = astropy.time.Time("2026-01-15T02:00:00", scale="tai")
 _CADENCE = 900.0 * u.s
 
+# Planes of pixels that the default finder does not start from.
+_BAD = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA")
+
 # What random numbers are for: streams that do not touch each other.
 _SKY, _DEFECTS, _TEMPLATE, _CHANGES, _COSMIC_RAYS, _SCIENCE, _VISIT_PSF, _TEMPLATE_PSF = range(8)
 
@@ -49,7 +55,8 @@ class SimulatedDetector:
     Parameters
     ----------
     visit_image : `lsst.images.VisitImage`
-        Science image with cosmic rays in it.
+        Science image with cosmic rays in it, masked as the default finder
+        of single-frame processing masks them, and not interpolated.
     template : `lsst.images.VisitImage`
         Deeper image of the same pixels without them.
     charge : `lsst.images.Image`
@@ -150,26 +157,54 @@ def simulate_detector(config: SimulationConfig, visit: int, detector: int) -> Si
         depth=config.template_depth,
     )
 
-    def visit_image(exposure: Exposure, profile: SpatialProfile) -> VisitImage:
+    def visit_image(exposure: Exposure, profile: SpatialProfile, *, process: bool) -> VisitImage:
+        model = make_piff_psf(profile, description.bbox)
+        planes = exposure.planes | detect_pixels(exposure, profile.fwhm)
+        if process:
+            planes["COSMIC_RAY"] = _find_as_processing_does(exposure, model, description.bbox)
         return make_visit_image(
             exposure.image,
             exposure.variance,
-            exposure.planes | detect_pixels(exposure, profile.fwhm),
+            planes,
             instrument=instrument,
             visit=pointing,
             detector=description,
             wcs=wcs,
-            psf=make_piff_psf(profile, description.bbox),
+            psf=model,
             calibration=_nano_jansky(config),
         )
 
     return SimulatedDetector(
-        visit_image=visit_image(science, psf),
-        template=visit_image(template, template_psf),
+        visit_image=visit_image(science, psf, process=True),
+        template=visit_image(template, template_psf, process=False),
         charge=Image(charge, bbox=description.bbox, unit=u.electron),
         cosmic_rays=cosmic_rays,
         variables=_variable_table(config, sky, changes, wcs),
     )
+
+
+def _find_as_processing_does(exposure: Exposure, psf: PointSpreadFunction, bbox: Box) -> np.ndarray:
+    """Return the mask that single-frame processing leaves with keepCRs.
+
+    It runs the default finder with default settings, and gives up, without
+    a mask, where that gives up.
+    """
+    kernel = psf.compute_kernel_image(
+        x=(bbox.x.start + bbox.x.stop - 1) / 2.0, y=(bbox.y.start + bbox.y.stop - 1) / 2.0
+    ).array
+    nothing = np.zeros(exposure.image.shape, dtype=bool)
+    bad = np.logical_or.reduce([nothing, *(exposure.planes.get(name, nothing) for name in _BAD)])
+    try:
+        return find_cosmic_rays(
+            exposure.image,
+            exposure.variance,
+            bad,
+            exposure.planes.get("INTERPOLATED", nothing),
+            kernel.astype(np.float64),
+            median_background(exposure.image),
+        )
+    except TooManyCosmicRaysError:
+        return nothing
 
 
 def detector_wcs(
