@@ -164,6 +164,15 @@ class TestEveryFinder:
         assert caught.value.metadata == {"n_pixels": 5}
         make_finder(name).run(read_image(make_image(COSMIC_RAY=plane)))
 
+    def test_interpolated_for_another_reason(self, make_image: Make, name: str) -> None:
+        plane, column = np.zeros((2, 80, 96), bool)
+        plane[3, 4:9] = True
+        column[:, 6] = True
+        crossed = make_image(COSMIC_RAY=plane, INTERPOLATED=column, BAD=column)
+        make_finder(name).run(read_image(crossed))
+        with pytest.raises(AlreadyInterpolatedError, match="1 pixels"):
+            make_finder(name).run(read_image(make_image(COSMIC_RAY=plane, INTERPOLATED=column)))
+
     def test_all_masked(self, make_image: Make, name: str) -> None:
         image = read_image(make_image(BAD=np.ones((80, 96), bool)))
         with pytest.raises(NoUsablePixelsError, match="All 7680 pixels are in the planes BAD, SATURATED"):

@@ -27,6 +27,7 @@ __all__ = [
 import abc
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -138,13 +139,19 @@ class CosmicRayFinderTask(Task, abc.ABC):
     _DefaultName: ClassVar[str] = "cosmicRayFinder"
     config: CosmicRayFinderConfig
 
-    def run(self, image: WorkingImage) -> Struct:
+    needs_masks: ClassVar[bool] = False
+    """Does the finder work on what others found?  Then it runs after them."""
+
+    def run(self, image: WorkingImage, masks: Mapping[str, np.ndarray | None] | None = None) -> Struct:
         """Find the cosmic rays of one image.
 
         Parameters
         ----------
         image : `WorkingImage`
             The image; it is not changed.
+        masks : `~collections.abc.Mapping`, optional
+            What other finders found in it, by the name of the detection:
+            bool, shape (ny, nx), or `None` where one failed.
 
         Returns
         -------
@@ -162,7 +169,8 @@ class CosmicRayFinderTask(Task, abc.ABC):
         """
         started = time.perf_counter()
         self.check(image)
-        finding = self.find(image.in_stored_unit() if self.config.unit == "native" else image)
+        in_unit = image.in_stored_unit() if self.config.unit == "native" else image
+        finding = self.find_given(in_unit, masks or {})
         # What was not measured cannot be a detection.
         mask = finding.mask & ~self.unmeasured(image)
         _, n_cosmic_rays = scipy.ndimage.label(mask, structure=EIGHT_CONNECTED)
@@ -194,6 +202,24 @@ class CosmicRayFinderTask(Task, abc.ABC):
         """
         raise NotImplementedError
 
+    def find_given(self, image: WorkingImage, masks: Mapping[str, np.ndarray | None]) -> Finding:
+        """Apply the algorithm where the masks of other finders are known.
+
+        Parameters
+        ----------
+        image : `WorkingImage`
+            The image, in the unit of the config.
+        masks : `~collections.abc.Mapping`
+            Masks of other finders by the name of the detection, `None` where
+            one failed.  They matter only to a finder that ``needs_masks``.
+
+        Returns
+        -------
+        finding : `Finding`
+            The mask, and a probability if there is one.
+        """
+        return self.find(image)
+
     def check(self, image: WorkingImage) -> None:
         """Refuse an image on which no finder can work.
 
@@ -209,20 +235,31 @@ class CosmicRayFinderTask(Task, abc.ABC):
         NoUsablePixelsError
             Raised if nothing is left that is not bad.
         """
-        if "COSMIC_RAY" in image.planes and "INTERPOLATED" in image.planes:
-            gone = int(np.count_nonzero(image.planes["COSMIC_RAY"] & image.planes["INTERPOLATED"]))
-            if gone > 0:
-                raise AlreadyInterpolatedError(
-                    f"{gone} pixels are both COSMIC_RAY and INTERPOLATED: the cosmic rays are already "
-                    "interpolated: use mask_plane, or reprocess with keepCRs.",
-                    n_pixels=gone,
-                )
+        gone = int(np.count_nonzero(self._interpolated_cosmic_rays(image)))
+        if gone > 0:
+            raise AlreadyInterpolatedError(
+                f"{gone} pixels are both COSMIC_RAY and INTERPOLATED, for no other reason: the cosmic rays are "
+                "already interpolated: use mask_plane, or reprocess with keepCRs.",
+                n_pixels=gone,
+            )
         if np.all(self.bad_pixels(image)):
             raise NoUsablePixelsError(
                 f"All {image.image.size} pixels are in the planes {', '.join(self.config.badPlanes)} or have no "
                 "finite value and positive variance: there is nothing to search.",
                 n_pixels=image.image.size,
             )
+
+    def _interpolated_cosmic_rays(self, image: WorkingImage) -> np.ndarray:
+        """Return the pixels that were interpolated for being cosmic rays.
+
+        Where a cosmic ray crosses a bad column, its pixels were interpolated
+        for that: they are in another one of the ``badPlanes``.
+        """
+        if not {"COSMIC_RAY", "INTERPOLATED"} <= set(image.planes):
+            return np.zeros(image.image.shape, dtype=bool)
+        other_reasons = [name for name in self.config.badPlanes if name != "INTERPOLATED"]
+        both = image.planes["COSMIC_RAY"] & image.planes["INTERPOLATED"]
+        return both & ~image.any_plane(other_reasons)
 
     def unmeasured(self, image: WorkingImage) -> np.ndarray:
         """Return the pixels without a usable measurement.
