@@ -63,7 +63,10 @@ def _call(command: list[str], environment: dict[str, str]) -> None:
     program = Path(sys.executable).with_name(command[0])
     result = subprocess.run([str(program), *command[1:]], env=environment, check=False)
     if result.returncode != 0:
-        raise click.ClickException(f"{command[0]} failed with exit status {result.returncode}; see above.")
+        raise click.ClickException(
+            f"{command[0]} failed with exit status {result.returncode}; see above.  If this package has "
+            "changed since an earlier run, remove the folder of that run and start again."
+        )
 
 
 def _simulate(repo: Path, processes: int, environment: dict[str, str]) -> None:
@@ -74,14 +77,29 @@ def _simulate(repo: Path, processes: int, environment: dict[str, str]) -> None:
 
 def _run_pipeline(repo: Path, processes: int, environment: dict[str, str]) -> None:
     """Run the pipeline, or what is left of it."""
+    title = "2. Finding cosmic rays and comparing the finders"
     with Butler.from_config(str(repo)) as butler:
         exists = OUTPUT in butler.collections.query("u/*")
+        complete = exists and _is_complete(butler)
+    if complete:
+        _step(f"{title}: using what {OUTPUT} has already")
+        return
+    _step(title + (f": what {OUTPUT} has already is used again" if exists else ""))
     again = ["--extend-run", "--skip-existing"] if exists else []
-    title = "Finding cosmic rays and comparing the finders"
-    _step(f"2. {title}" + (f": what {OUTPUT} has already is used again" if exists else ""))
     pipeline = "$MEAS_COSMICRAYS_DIR/pipelines/Simulation.yaml"
     command = ["pipetask", "--no-log-tty", "run", "-b", str(repo), "-i", INPUT, "-o", OUTPUT, "-p", pipeline]
     _call([*command, "--register-dataset-types", "-j", str(processes), *again], environment)
+
+
+def _is_complete(butler: Butler) -> bool:
+    """Are the outputs of the last steps of the pipeline there?"""
+    n_detectors = len(butler.query_datasets("visit_image", collections=INPUT))
+    expected = {"plotComparison_metadata": 1, "plotMasks_metadata": n_detectors}
+    return all(
+        butler.registry.queryDatasetTypes(name)
+        and len(butler.query_datasets(name, collections=OUTPUT, explain=False)) == n
+        for name, n in expected.items()
+    )
 
 
 def _export_figures(repo: Path, directory: Path) -> list[Path]:
