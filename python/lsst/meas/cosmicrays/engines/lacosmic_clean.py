@@ -1,0 +1,175 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Putting other values in place of CR pixels, as astroscrappy does."""
+
+from __future__ import annotations
+
+__all__ = ["CLEAN_TYPES", "HALF", "clean", "clean_to_zero", "put"]
+
+import numpy as np
+
+from .lacosmic_compiled import compiled
+from .lacosmic_frame import BAD, COSMIC_RAY, Frame, store_variance, variance_at
+from .lacosmic_medians import quickselect
+
+CLEAN_TYPES = ("median", "medmask", "meanmask", "idw")
+"""Ways of cleaning; their indices are what compiled code takes."""
+
+MEDMASK = CLEAN_TYPES.index("medmask")
+MEANMASK = CLEAN_TYPES.index("meanmask")
+
+HALF = 2
+"""How far from a CR pixel the pixels are that it is replaced by; nearer to
+the edge of the image than that, CR pixels are not cleaned."""
+
+WEIGHTS = np.array(
+    [
+        [0.35355339, 0.4472136, 0.5, 0.4472136, 0.35355339],
+        [0.4472136, 0.70710678, 1.0, 0.70710678, 0.4472136],
+        [0.5, 1.0, 0.0, 1.0, 0.5],
+        [0.4472136, 0.70710678, 1.0, 0.70710678, 0.4472136],
+        [0.35355339, 0.4472136, 0.5, 0.4472136, 0.35355339],
+    ],
+    dtype=np.float32,
+)
+"""Inverse distances from the central pixel."""
+
+ZERO = np.float32(0)
+
+
+@compiled
+def _average(values: np.ndarray, weights: np.ndarray, n: int, clean_type: int) -> np.float32:
+    """Combine the values of good neighbours."""
+    if clean_type == MEDMASK:
+        return quickselect(values, n)
+    total = ZERO
+    weight = ZERO
+    if clean_type == MEANMASK:
+        for i in range(n):
+            total += values[i]
+        return total / np.float32(n)
+    for i in range(n):
+        total += weights[i] * values[i]
+        weight += weights[i]
+    return total / weight
+
+
+@compiled
+def clean(
+    frame: Frame,
+    pixels: np.ndarray,
+    clean_type: int,
+    new_values: np.ndarray,
+    new_variances: np.ndarray,
+    enclosed: np.ndarray,
+) -> None:
+    """Find the values of CR pixels from their good neighbours.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image.
+    pixels : `numpy.ndarray`, (n,), int64
+        CR pixels.
+    clean_type : `int`
+        Index in `CLEAN_TYPES`, not that of ``median``.
+    new_values, new_variances : `numpy.ndarray`, (n,), float32
+        Get the values and variances; not set where no neighbour is good.
+    enclosed : `numpy.ndarray`, (n,), bool
+        Gets whether that is so.
+    """
+    nx = frame.flags.shape[1]
+    values = np.empty(25, dtype=np.float32)
+    variances = np.empty(25, dtype=np.float32)
+    weights = np.empty(25, dtype=np.float32)
+    for i in range(pixels.size):
+        y = pixels[i] // nx
+        x = pixels[i] % nx
+        n = 0
+        for j in range(-HALF, HALF + 1):
+            for k in range(-HALF, HALF + 1):
+                if frame.flags[y + j, x + k] & (BAD | COSMIC_RAY) == 0:
+                    values[n] = frame.image[y + j, x + k]
+                    variances[n] = variance_at(frame, y + j, x + k)
+                    weights[n] = WEIGHTS[j + HALF, k + HALF]
+                    n += 1
+        enclosed[i] = n == 0
+        if n > 0:
+            new_values[i] = _average(values, weights, n, clean_type)
+            new_variances[i] = _average(variances, weights, n, clean_type)
+
+
+@compiled
+def clean_to_zero(frame: Frame, pixels: np.ndarray) -> np.ndarray:
+    """Replace CR pixels as the ``median`` of astroscrappy 1.3 does.
+
+    Of the 25 numbers whose median it takes it sets but two, the first and the
+    last of the window (its counter is not counted up).  The others are what
+    was in the memory before; taken to be zero, as in fresh memory, the median
+    is zero, or the first number where that is NaN or -0.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image.
+    pixels : `numpy.ndarray`, (n,), int64
+        All CR pixels that are cleaned, in scan order: each sees what those
+        before it have become.
+
+    Returns
+    -------
+    changed : `numpy.ndarray`, (n,), bool
+        Pixels that were something else before.
+    """
+    nx = frame.flags.shape[1]
+    changed = np.zeros(pixels.size, dtype=np.bool_)
+    for i in range(pixels.size):
+        y = pixels[i] // nx
+        x = pixels[i] % nx
+        value = _zero_unless_nan(frame.image[y - HALF, x - HALF])
+        variance = _zero_unless_nan(variance_at(frame, y - HALF, x - HALF))
+        changed[i] = not (value == frame.image[y, x] and variance == variance_at(frame, y, x))
+        frame.image[y, x] = value
+        store_variance(frame, y, x, variance)
+    return changed
+
+
+@compiled
+def _zero_unless_nan(first: np.float32) -> np.float32:
+    return first if first != first or first == ZERO else ZERO
+
+
+@compiled
+def put(frame: Frame, pixels: np.ndarray, values: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Set values and variances of CR pixels.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image.
+    pixels : `numpy.ndarray`, (n,), int64
+        CR pixels.
+    values, variances : `numpy.ndarray`, (n,), float32
+        Their new values and variances.
+
+    Returns
+    -------
+    changed : `numpy.ndarray`, (n,), bool
+        Pixels that were something else before.
+    """
+    nx = frame.flags.shape[1]
+    changed = np.zeros(pixels.size, dtype=np.bool_)
+    for i in range(pixels.size):
+        y = pixels[i] // nx
+        x = pixels[i] % nx
+        changed[i] = not (values[i] == frame.image[y, x] and variances[i] == variance_at(frame, y, x))
+        frame.image[y, x] = values[i]
+        store_variance(frame, y, x, variances[i])
+    return changed

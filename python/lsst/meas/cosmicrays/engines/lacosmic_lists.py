@@ -1,0 +1,234 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists of the pixels of an image, and of boxes around them.
+
+Pixels are numbered in scan order, ``y * nx + x``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "boxes_around",
+    "clear_flag",
+    "flagged_near",
+    "give_slots",
+    "neighbours",
+    "set_flag",
+    "with_room",
+]
+
+import numpy as np
+
+from .lacosmic_compiled import compiled
+from .lacosmic_frame import BAD, COSMIC_RAY, TILE, VISITED
+
+
+@compiled
+def with_room(numbers: np.ndarray, n: int, more: int) -> np.ndarray:
+    """Return an array with room for more numbers.
+
+    Parameters
+    ----------
+    numbers : `numpy.ndarray`, (>= n,)
+        Array.
+    n : `int`
+        Count of numbers in it that are kept.
+    more : `int`
+        How many more it must hold.
+
+    Returns
+    -------
+    numbers : `numpy.ndarray`, (>= n + more,)
+        The array, or a larger one with the same numbers.
+    """
+    if n + more <= numbers.size:
+        return numbers
+    larger = np.empty(2 * (n + more), dtype=numbers.dtype)
+    larger[:n] = numbers[:n]
+    return larger
+
+
+@compiled
+def neighbours(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Find the pixels that touch some others, and may be CR pixels.
+
+    Parameters
+    ----------
+    flags : `numpy.ndarray`, (ny, nx), uint8
+        Flags; pixels that are `VISITED` are passed over, and new ones become
+        so.
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels.
+
+    Returns
+    -------
+    found : `numpy.ndarray`, (m,), int64
+        Pixels next to them, by a side or a corner, that are neither masked nor
+        on the edge of the image: astroscrappy does not grow CRs onto it.
+    """
+    ny, nx = flags.shape
+    found = np.empty(2 * pixels.size + 8, dtype=np.int64)
+    n = 0
+    for pixel in pixels:
+        found = with_room(found, n, 8)
+        y = pixel // nx
+        x = pixel % nx
+        for row in range(max(y - 1, 1), min(y + 2, ny - 1)):
+            for column in range(max(x - 1, 1), min(x + 2, nx - 1)):
+                if flags[row, column] & (BAD | VISITED) == 0:
+                    flags[row, column] |= VISITED
+                    found[n] = row * nx + column
+                    n += 1
+    return found[:n]
+
+
+@compiled
+def flagged_near(flags: np.ndarray, pixels: np.ndarray, half: int) -> np.ndarray:
+    """Find the CR pixels near some of them.
+
+    Parameters
+    ----------
+    flags : `numpy.ndarray`, (ny, nx), uint8
+        Flags; none is `VISITED`, before or after.
+    pixels : `numpy.ndarray`, (n,), int64
+        Some of the CR pixels.
+    half : `int`
+        How far to look; nearer than that to the edge of the image, pixels are
+        passed over.
+
+    Returns
+    -------
+    found : `numpy.ndarray`, (m,), int64
+        CR pixels.
+    """
+    ny, nx = flags.shape
+    found = np.empty(2 * pixels.size + 8, dtype=np.int64)
+    n = 0
+    for pixel in pixels:
+        found = with_room(found, n, (2 * half + 1) ** 2)
+        y = pixel // nx
+        x = pixel % nx
+        for row in range(max(y - half, half), min(y + half + 1, ny - half)):
+            for column in range(max(x - half, half), min(x + half + 1, nx - half)):
+                if flags[row, column] & (COSMIC_RAY | VISITED) == COSMIC_RAY:
+                    flags[row, column] |= VISITED
+                    found[n] = row * nx + column
+                    n += 1
+    clear_flag(flags, VISITED, found[:n])
+    return found[:n]
+
+
+@compiled
+def set_flag(flags: np.ndarray, flag: np.uint8, pixels: np.ndarray) -> None:
+    """Set a flag of some pixels.
+
+    Parameters
+    ----------
+    flags : `numpy.ndarray`, (ny, nx), uint8
+        Flags, changed in place.
+    flag : `numpy.uint8`
+        Flag to set.
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels.
+    """
+    view = flags.ravel()
+    for pixel in pixels:
+        view[pixel] |= flag
+
+
+@compiled
+def clear_flag(flags: np.ndarray, flag: np.uint8, pixels: np.ndarray) -> None:
+    """Clear a flag of some pixels.
+
+    Parameters
+    ----------
+    flags : `numpy.ndarray`, (ny, nx), uint8
+        Flags, changed in place.
+    flag : `numpy.uint8`
+        Flag to clear.
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels.
+    """
+    view = flags.ravel()
+    for pixel in pixels:
+        view[pixel] &= ~flag
+
+
+@compiled
+def give_slots(slots: np.ndarray, n: int, pixels: np.ndarray, nx: int) -> int:
+    """Give numbers to the tiles of some pixels that have none yet.
+
+    Parameters
+    ----------
+    slots : `numpy.ndarray`, (rows, columns), int64
+        Numbers of the tiles, or -1; changed in place.
+    n : `int`
+        Count of tiles that have one.
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels.
+    nx : `int`
+        Width of the image.
+
+    Returns
+    -------
+    n : `int`
+        Count of tiles that have a number now.
+    """
+    for pixel in pixels:
+        row = pixel // nx // TILE
+        column = pixel % nx // TILE
+        if slots[row, column] < 0:
+            slots[row, column] = n
+            n += 1
+    return n
+
+
+@compiled
+def boxes_around(pixels: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
+    """Cover the surroundings of some pixels with boxes.
+
+    Parameters
+    ----------
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels.
+    reach : `int`
+        How far around each of them is to be covered.
+    shape : `tuple` [`int`, `int`]
+        Shape of the image.
+
+    Returns
+    -------
+    boxes : `numpy.ndarray`, (m, 4), int64
+        First row and column of each box, and those after its last: runs of
+        tiles.
+    """
+    ny, nx = shape
+    wanted = np.zeros(((ny + TILE - 1) // TILE, (nx + TILE - 1) // TILE), dtype=np.bool_)
+    for pixel in pixels:
+        y = pixel // nx
+        x = pixel % nx
+        bottom = min(y + reach, ny - 1) // TILE
+        right = min(x + reach, nx - 1) // TILE
+        for row in range(max(y - reach, 0) // TILE, bottom + 1):
+            for column in range(max(x - reach, 0) // TILE, right + 1):
+                wanted[row, column] = True
+    boxes = np.empty((wanted.sum(), 4), dtype=np.int64)
+    n = 0
+    for row in range(wanted.shape[0]):
+        for column in range(wanted.shape[1]):
+            if not wanted[row, column]:
+                continue
+            right = min((column + 1) * TILE, nx)
+            if column > 0 and wanted[row, column - 1]:
+                boxes[n - 1, 3] = right
+                continue
+            boxes[n] = (row * TILE, column * TILE, min((row + 1) * TILE, ny), right)
+            n += 1
+    return boxes[:n]

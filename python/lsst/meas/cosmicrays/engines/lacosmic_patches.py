@@ -1,0 +1,418 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters on several patches of an image side by side.
+
+A patch array holds one patch in each of its lanes: pixel (r, c) of the patch
+of lane ``l`` is element (r, c * lanes + l).  One pass over a row of the array
+thus does the same for all patches, in vector registers.  Sixteen patches
+around scattered pixels and a single large patch are filtered by the same code.
+
+All filters have astroscrappy's borders: where the window of a median would
+leave the image, the unfiltered number stands.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "Patches",
+    "Scratch",
+    "clear_outside",
+    "convolve",
+    "gather_image",
+    "gather_variance",
+    "new_scratch",
+    "restore_border",
+    "separable_median",
+    "square_median",
+    "touches_edge",
+]
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .lacosmic_compiled import compiled
+from .lacosmic_frame import COSMIC_RAY, Frame, variance_at
+from .lacosmic_medians import (
+    MEDIAN9,
+    MEDIAN25,
+    MEDIAN49,
+    median5,
+    median7,
+    median9,
+    network_median,
+    quickselect,
+)
+
+ZERO = np.float32(0)
+
+
+class Patches(NamedTuple):
+    """Where patches of one size are."""
+
+    tops: np.ndarray
+    """First row of each, (lanes,) int64."""
+
+    lefts: np.ndarray
+    """First column of each, (lanes,) int64."""
+
+    height: int
+    """Rows of each."""
+
+    width: int
+    """Columns of each."""
+
+
+class Scratch(NamedTuple):
+    """Patch arrays to work in, float32."""
+
+    raw: np.ndarray
+    rows: np.ndarray
+    noise: np.ndarray
+    signal: np.ndarray
+    result: np.ndarray
+
+    window: np.ndarray
+    """Sorted windows, (49, columns of a patch array) float32."""
+
+
+@compiled
+def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
+    """Return arrays for patches and what surrounds them.
+
+    Parameters
+    ----------
+    height, width, lanes : `int`
+        Size and number of the patches.
+    reach : `int`
+        How far beyond the patches the filters see.
+
+    Returns
+    -------
+    scratch : `Scratch`
+        Arrays that hold zeros.
+    """
+    shape = (height + 2 * reach, (width + 2 * reach) * lanes)
+    return Scratch(
+        np.zeros(shape, dtype=np.float32),
+        np.zeros(shape, dtype=np.float32),
+        np.zeros(shape, dtype=np.float32),
+        np.zeros(shape, dtype=np.float32),
+        np.zeros(shape, dtype=np.float32),
+        np.zeros((49, shape[1]), dtype=np.float32),
+    )
+
+
+@compiled
+def touches_edge(patches: Patches, lane: int, reach: int, shape: tuple[int, int]) -> bool:
+    """Tell whether a patch is near the edge of the image.
+
+    Parameters
+    ----------
+    patches : `Patches`
+        Patches.
+    lane : `int`
+        Which of them.
+    reach : `int`
+        How many pixels around the patch have to be in the image.
+    shape : `tuple` [`int`, `int`]
+        Shape of the image.
+
+    Returns
+    -------
+    touches : `bool`
+        Whether any of them is not.
+    """
+    top, left = patches.tops[lane], patches.lefts[lane]
+    bottom, right = top + patches.height, left + patches.width
+    return bool(min(top, left, shape[0] - bottom, shape[1] - right) < reach)
+
+
+@compiled
+def gather_image(image: np.ndarray, patches: Patches, reach: int, target: np.ndarray) -> None:
+    """Copy patches of an image, and what surrounds them.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Image; beyond its edges its nearest pixels are taken.
+    patches : `Patches`
+        Patches.
+    reach : `int`
+        How many pixels around them to copy too.
+    target : `numpy.ndarray`, float32
+        Patch array to fill.
+    """
+    ny, nx = image.shape
+    lanes = patches.tops.size
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    for lane in range(lanes):
+        top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
+        inside = not touches_edge(patches, lane, reach, image.shape)
+        for r in range(height):
+            row = target[r]
+            if inside:
+                source = image[top + r, left:]
+                for c in range(width):
+                    row[c * lanes + lane] = source[c]
+            else:
+                source = image[min(max(top + r, 0), ny - 1)]
+                for c in range(width):
+                    row[c * lanes + lane] = source[min(max(left + c, 0), nx - 1)]
+
+
+@compiled
+def gather_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
+    """Copy patches of the variance, and what surrounds them.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image; beyond its edges the nearest pixels are taken.
+    patches, reach, target
+        As for `gather_image`.
+    """
+    ny, nx = frame.flags.shape
+    lanes = patches.tops.size
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    for lane in range(lanes):
+        top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
+        inside = not touches_edge(patches, lane, reach, frame.flags.shape)
+        for r in range(height):
+            row = target[r]
+            if inside:
+                values, flags = frame.variance[top + r, left:], frame.flags[top + r, left:]
+                for c in range(width):
+                    row[c * lanes + lane] = values[c] * frame.scale + frame.offset
+                    if flags[c] & COSMIC_RAY:
+                        row[c * lanes + lane] = variance_at(frame, top + r, left + c)
+            else:
+                y = min(max(top + r, 0), ny - 1)
+                for c in range(width):
+                    row[c * lanes + lane] = variance_at(frame, y, min(max(left + c, 0), nx - 1))
+
+
+@compiled
+def restore_border(
+    source: np.ndarray,
+    half: int,
+    target: np.ndarray,
+    patches: Patches,
+    reach: int,
+    shape: tuple[int, int],
+) -> None:
+    """Undo a filter where its window leaves the image.
+
+    Parameters
+    ----------
+    source : `numpy.ndarray`, float32
+        Patch array before the filter, with ``half`` more pixels around.
+    half : `int`
+        Half the width of the window, rounded down.
+    target : `numpy.ndarray`, float32
+        Patch array after the filter, changed in place.
+    patches : `Patches`
+        Patches.
+    reach : `int`
+        How many pixels around them the target covers too.
+    shape : `tuple` [`int`, `int`]
+        Shape of the image.
+    """
+    ny, nx = shape
+    lanes = patches.tops.size
+    for lane in range(lanes):
+        if not touches_edge(patches, lane, reach + half, shape):
+            continue
+        for r in range(patches.height + 2 * reach):
+            y = patches.tops[lane] - reach + r
+            for c in range(patches.width + 2 * reach):
+                x = patches.lefts[lane] - reach + c
+                if min(y, x, ny - 1 - y, nx - 1 - x) < half:
+                    target[r, c * lanes + lane] = source[r + half, (c + half) * lanes + lane]
+
+
+@compiled
+def clear_outside(target: np.ndarray, patches: Patches, reach: int, shape: tuple[int, int]) -> None:
+    """Set what is beyond the edges of the image to zero.
+
+    Parameters
+    ----------
+    target : `numpy.ndarray`, float32
+        Patch array, changed in place.
+    patches, reach, shape
+        As for `restore_border`.
+    """
+    ny, nx = shape
+    lanes = patches.tops.size
+    for lane in range(lanes):
+        if not touches_edge(patches, lane, reach, shape):
+            continue
+        for r in range(patches.height + 2 * reach):
+            y = patches.tops[lane] - reach + r
+            for c in range(patches.width + 2 * reach):
+                x = patches.lefts[lane] - reach + c
+                if min(y, x, ny - 1 - y, nx - 1 - x) < 0:
+                    target[r, c * lanes + lane] = ZERO
+
+
+@compiled
+def separable_median(
+    source: np.ndarray,
+    size: int,
+    rows: np.ndarray,
+    target: np.ndarray,
+    height: int,
+    width: int,
+    lanes: int,
+) -> None:
+    """Take medians of rows, then medians of these in columns.
+
+    Parameters
+    ----------
+    source : `numpy.ndarray`, float32
+        Patch array with ``size // 2`` more pixels around than the target.
+    size : `int`
+        Numbers in each median: 5, 7 or 9.
+    rows : `numpy.ndarray`, float32
+        Patch array that gets the medians of the rows.
+    target : `numpy.ndarray`, float32
+        Patch array to fill.
+    height, width : `int`
+        Size of its patches.
+    lanes : `int`
+        Number of patches.
+    """
+    n = width * lanes
+    for r in range(height + size - 1):
+        q = rows[r]
+        p0, p1, p2 = source[r], source[r, lanes:], source[r, 2 * lanes :]
+        p3, p4 = source[r, 3 * lanes :], source[r, 4 * lanes :]
+        if size == 5:
+            for i in range(n):
+                q[i] = median5(p2[i], p1[i], p3[i], p0[i], p4[i])
+            continue
+        p5, p6 = source[r, 5 * lanes :], source[r, 6 * lanes :]
+        if size == 7:
+            for i in range(n):
+                q[i] = median7(p3[i], p2[i], p4[i], p1[i], p5[i], p0[i], p6[i])
+            continue
+        p7, p8 = source[r, 7 * lanes :], source[r, 8 * lanes :]
+        for i in range(n):
+            q[i] = median9(p4[i], p3[i], p5[i], p2[i], p6[i], p1[i], p7[i], p0[i], p8[i])
+    for r in range(height):
+        q = target[r]
+        p0, p1, p2, p3, p4 = rows[r], rows[r + 1], rows[r + 2], rows[r + 3], rows[r + 4]
+        if size == 5:
+            for i in range(n):
+                q[i] = median5(p2[i], p1[i], p3[i], p4[i], p0[i])
+            continue
+        p5, p6 = rows[r + 5], rows[r + 6]
+        if size == 7:
+            for i in range(n):
+                q[i] = median7(p3[i], p2[i], p4[i], p5[i], p1[i], p6[i], p0[i])
+            continue
+        p7, p8 = rows[r + 7], rows[r + 8]
+        for i in range(n):
+            q[i] = median9(p4[i], p3[i], p5[i], p6[i], p2[i], p7[i], p1[i], p8[i], p0[i])
+
+
+@compiled
+def square_median(
+    source: np.ndarray,
+    size: int,
+    window: np.ndarray,
+    target: np.ndarray,
+    height: int,
+    width: int,
+    lanes: int,
+) -> None:
+    """Take medians of square windows.
+
+    Parameters
+    ----------
+    source : `numpy.ndarray`, float32
+        Patch array with ``size // 2`` more pixels around than the target.
+    size : `int`
+        Side of the windows: 3, 5 or 7.
+    window : `numpy.ndarray`, (49, >= width * lanes), float32
+        Where to work.
+    target, height, width, lanes
+        As for `separable_median`.
+    """
+    n = width * lanes
+    for r in range(height):
+        for k in range(size * size):
+            shift = k % size * lanes
+            window[k, :n] = source[r + k // size, shift : shift + n]
+        if size == 7:
+            _median49(source[r:], window, target[r], n, lanes)
+        else:
+            network_median(MEDIAN9 if size == 3 else MEDIAN25, window, n)
+            target[r, :n] = window[size * size // 2, :n]
+
+
+@compiled
+def _median49(source: np.ndarray, window: np.ndarray, target: np.ndarray, n: int, lanes: int) -> None:
+    """Take medians of 7x7 windows that are in the columns of an array.
+
+    Those with NaN in them are taken from the source again: they depend on how
+    they are found.
+    """
+    broken = np.zeros(n, dtype=np.uint8)
+    for k in range(49):
+        numbers = window[k]
+        for i in range(n):
+            broken[i] |= numbers[i] != numbers[i]
+    network_median(MEDIAN49, window, n)
+    target[:n] = window[24, :n]
+    for i in range(n):
+        if broken[i]:
+            numbers = np.empty(49, dtype=np.float32)
+            for k in range(49):
+                numbers[k] = source[k // 7, i + k % 7 * lanes]
+            target[i] = quickselect(numbers, 49)
+
+
+@compiled
+def convolve(
+    source: np.ndarray,
+    kernel: np.ndarray,
+    reach: int,
+    target: np.ndarray,
+    height: int,
+    width: int,
+    lanes: int,
+) -> None:
+    """Convolve patches; of a kernel with even sides, use all but the last.
+
+    The terms are added up in the order of astroscrappy.
+
+    Parameters
+    ----------
+    source : `numpy.ndarray`, float32
+        Patch array with ``reach`` more pixels around than the target.
+    kernel : `numpy.ndarray`, (ky, kx), float32
+        Kernel.
+    reach : `int`
+        At least half the kernel's larger side, rounded down.
+    target, height, width, lanes
+        As for `separable_median`.
+    """
+    half_y = (kernel.shape[0] - 1) // 2
+    half_x = (kernel.shape[1] - 1) // 2
+    for r in range(height):
+        total = target[r, : width * lanes]
+        total[:] = ZERO
+        for j in range(-half_y, half_y + 1):
+            for k in range(-half_x, half_x + 1):
+                weight = kernel[half_y - j, half_x - k]
+                p = source[r + reach + j, (reach + k) * lanes :]
+                for i in range(total.size):
+                    total[i] += weight * p[i]

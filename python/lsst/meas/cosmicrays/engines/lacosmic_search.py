@@ -1,0 +1,168 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The iterations of L.A.Cosmic: find CR pixels, clean them, look again.
+
+After the first iteration only the surroundings of pixels that were cleaned are
+looked at, since nothing else can have changed; and once an iteration finds no
+new CR pixel, neither will the next.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Search"]
+
+import numpy as np
+
+from .lacosmic_background import background_levels
+from .lacosmic_clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
+from .lacosmic_detect import exceed, forget, scan
+from .lacosmic_frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, TILE, VISITED, Frame, start_variance
+from .lacosmic_lists import boxes_around, clear_flag, flagged_near, give_slots, neighbours, set_flag
+from .lacosmic_steps import Rule, reach_of
+from .lacosmic_threads import Threads
+
+BOXES = 64
+"""Boxes that a thread works on before it takes the next ones."""
+
+PIXELS = 1024
+"""The same for pixels of a list."""
+
+GROWTH = 2
+"""How far from a CR pixel its neighbours are, and theirs."""
+
+
+class Search:
+    """CR pixels of an image, iteration by iteration.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image, with no CR pixels yet.
+    rule : `Rule`
+        What makes a CR pixel.
+    clean_type : `str`
+        How CR pixels are cleaned.
+    threads : `Threads`
+        Threads to use.
+    """
+
+    def __init__(self, frame: Frame, rule: Rule, clean_type: str, threads: Threads) -> None:
+        self._frame = frame
+        self._rule = rule
+        self._clean_type = CLEAN_TYPES.index(clean_type)
+        self._threads = threads
+        self._shape = frame.flags.shape
+        self._n_slots = 0
+        self._originals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._levels: tuple[np.float32, np.float32] | None = None
+        self._boxes = np.array([(top, 0, bottom, self._shape[1]) for top, bottom in threads.strips])
+        self._boxes_at_once = 1
+
+    def iterate(self) -> int:
+        """Find CR pixels and clean them.
+
+        Returns
+        -------
+        n_new : `int`
+            Number of pixels that no iteration before had found; if it is zero,
+            neither would the following ones find any.
+        """
+        new = self._find()
+        if new.size > 0:
+            self._add(new)
+            changed = self._clean(new)
+            self._boxes = boxes_around(changed, reach_of(self._rule) + 2 * GROWTH, self._shape)
+            self._boxes_at_once = BOXES
+            forget(self._frame.flags, self._boxes)
+        return new.size
+
+    def _find(self) -> np.ndarray:
+        """Return pixels that are CR pixels now, and were not before.
+
+        Neighbours join in two rounds, as in astroscrappy: first those above
+        the limit of CR pixels, then the neighbours of all these above a lower
+        limit, which (or a higher one) is then asked of all.
+        """
+        frame, rule, at_once = self._frame, self._rule, self._boxes_at_once
+        boxes = [self._boxes[i : i + at_once] for i in range(0, len(self._boxes), at_once)]
+        found = _joined(self._threads.map(lambda part: scan(frame, rule, part), boxes))
+        found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found))))
+        touching = self._touching(found)
+        if rule.neighbour_limit > rule.limit:
+            found = self._exceeding(ABOVE_NEIGHBOUR, found)
+        return np.concatenate(
+            (self._unknown(found), self._exceeding(ABOVE_NEIGHBOUR, self._unknown(touching)))
+        )
+
+    def _touching(self, pixels: np.ndarray) -> np.ndarray:
+        flags = self._frame.flags
+        set_flag(flags, VISITED, pixels)
+        touching = neighbours(flags, pixels)
+        clear_flag(flags, VISITED, touching)
+        clear_flag(flags, VISITED, pixels)
+        return touching
+
+    def _unknown(self, pixels: np.ndarray) -> np.ndarray:
+        """Return those of some pixels that are no CR pixels yet."""
+        return pixels[self._frame.flags.ravel()[pixels] & COSMIC_RAY == 0]
+
+    def _exceeding(self, above: np.uint8, pixels: np.ndarray) -> np.ndarray:
+        parts = [pixels[i : i + PIXELS] for i in range(0, pixels.size, PIXELS)]
+        return _joined(self._threads.map(lambda part: exceed(self._frame, self._rule, above, part), parts))
+
+    def _add(self, new: np.ndarray) -> None:
+        """Make pixels CR pixels, and remember what they were."""
+        frame = self._frame
+        self._n_slots = give_slots(frame.slots, self._n_slots, new, self._shape[1])
+        if self._n_slots > len(frame.stored):
+            stored = np.empty((max(self._n_slots, 3 * len(frame.stored) // 2), TILE, TILE), dtype=np.float32)
+            stored[: len(frame.stored)] = frame.stored
+            self._frame = frame._replace(stored=stored)
+        variances = start_variance(self._frame, new)
+        self._originals.append((new, frame.image.ravel()[new], variances))
+
+    def _clean(self, new: np.ndarray) -> np.ndarray:
+        """Clean CR pixels, and return those that changed."""
+        frame = self._frame
+        if CLEAN_TYPES[self._clean_type] == "median":
+            pixels = self._all_away_from_edges()
+            return pixels[clean_to_zero(frame, pixels)]
+        pixels = flagged_near(frame.flags, new, HALF)
+        values = np.empty(pixels.size, dtype=np.float32)
+        variances = np.empty(pixels.size, dtype=np.float32)
+        enclosed = np.empty(pixels.size, dtype=bool)
+
+        def clean_part(start: int) -> None:
+            part = slice(start, start + PIXELS)
+            clean(frame, pixels[part], self._clean_type, values[part], variances[part], enclosed[part])
+
+        self._threads.map(clean_part, range(0, pixels.size, PIXELS))
+        if enclosed.any():
+            values[enclosed], variances[enclosed] = self._background()
+        return pixels[put(frame, pixels, values, variances)]
+
+    def _all_away_from_edges(self) -> np.ndarray:
+        """Return all CR pixels that are cleaned, in scan order."""
+        ny, nx = self._shape
+        pixels = np.sort(np.concatenate([pixels for pixels, _, _ in self._originals]))
+        y, x = np.divmod(pixels, nx)
+        return pixels[np.minimum(np.minimum(y, ny - 1 - y), np.minimum(x, nx - 1 - x)) >= HALF]
+
+    def _background(self) -> tuple[np.float32, np.float32]:
+        """Return what replaces pixels without good neighbours."""
+        if self._levels is None:
+            pixels, values, variances = map(np.concatenate, zip(*self._originals, strict=True))
+            self._levels = background_levels(self._frame, pixels, values, variances, self._threads)
+        return self._levels
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Join lists of pixels; none at all are an empty one."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])

@@ -1,0 +1,370 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of L.A.Cosmic on patches of an image.
+
+Names and symbols are those of P. van Dokkum (2001, PASP 113, 1420); the
+operations, and the order in which they round, those of astroscrappy 1.3.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "SMALLEST_VARIANCE",
+    "Rule",
+    "fine_structure",
+    "large_scale",
+    "reach_of",
+    "signal_to_noise",
+    "significance",
+]
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .lacosmic_compiled import compiled, inlined
+from .lacosmic_frame import Frame, laplacian_at, positive_laplacian
+from .lacosmic_patches import (
+    Patches,
+    Scratch,
+    clear_outside,
+    convolve,
+    gather_image,
+    gather_variance,
+    new_scratch,
+    restore_border,
+    separable_median,
+    square_median,
+    touches_edge,
+)
+
+LANES = 16
+"""How many patches of a single pixel are looked at side by side."""
+
+ONE = np.float32(1)
+TWO = np.float32(2)
+SMALLEST_VARIANCE = np.float32(0.00001)
+"""Least variance of a pixel, electrons^2."""
+
+
+class Rule(NamedTuple):
+    """Which filters are used, and what makes a CR pixel."""
+
+    separable: bool
+    """Whether medians are separable (``sepmed``)."""
+
+    kernel: np.ndarray
+    """PSF of the matched filter, (ky, kx) float32; (0, 0) if the fine
+    structure is found with medians."""
+
+    limit: np.float32
+    """Least ratio of a pixel, less its surroundings, to the noise."""
+
+    neighbour_limit: np.float32
+    """The same for neighbours of CR pixels."""
+
+    contrast: np.float32
+    """Least ratio of that ratio to the fine structure (``objlim``)."""
+
+
+@compiled
+def reach_of(rule: Rule) -> int:
+    """Tell how far from a pixel those are that decide about it.
+
+    Parameters
+    ----------
+    rule : `Rule`
+        Filters to use.
+
+    Returns
+    -------
+    reach : `int`
+        Distance in pixels, along rows or columns.
+    """
+    if rule.kernel.size == 0:
+        return 6
+    return 7 + (max(rule.kernel.shape) - 1) // 2
+
+
+@compiled
+def signal_to_noise(frame: Frame, rule: Rule, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the ratio of the Laplacian to the noise (S) at some pixels.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image.
+    rule : `Rule`
+        Filters to use.
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels, numbered ``y * nx + x``.
+
+    Returns
+    -------
+    ratios, noises : `numpy.ndarray`, (n,), float32
+        The ratio, and the noise that the pixels would have without CRs.
+    """
+    n = pixels.size
+    ratios = np.empty(n, dtype=np.float32)
+    noises = np.empty(n, dtype=np.float32)
+    patches = _new_patches(1, 1)
+    scratch = new_scratch(1, 1, LANES, 3)
+    for start in range(0, n, LANES):
+        used = _place(patches, pixels, start, frame.flags.shape[1])
+        _signal_to_noise(frame, rule, patches, 0, scratch)
+        ratios[start : start + used] = scratch.signal[0, :used]
+        noises[start : start + used] = scratch.noise[0, :used]
+    return ratios, noises
+
+
+@compiled
+def significance(
+    frame: Frame, rule: Rule, corners: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find how much more significant pixels are than their surroundings (S').
+
+    Parameters
+    ----------
+    frame, rule
+        As for `signal_to_noise`.
+    corners : `numpy.ndarray`, (n,), int64
+        First pixels of blocks, numbered ``y * nx + x``.
+    height, width : `int`
+        Size of the blocks, which may be single pixels.
+
+    Returns
+    -------
+    significances, noises : `numpy.ndarray`, (n, height, width), float32
+        The ratio of the Laplacian to the noise, less its median around the
+        pixel; and the noise.
+    """
+    half = 3 if rule.separable else 2
+    significances = np.empty((corners.size, height, width), dtype=np.float32)
+    noises = np.empty((corners.size, height, width), dtype=np.float32)
+    patches = _new_patches(height, width)
+    lanes = patches.tops.size
+    scratch = new_scratch(height, width, lanes, 6)
+    for start in range(0, corners.size, lanes):
+        used = _place(patches, corners, start, frame.flags.shape[1])
+        _signal_to_noise(frame, rule, patches, half, scratch)
+        _remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
+        for lane in range(used):
+            for r in range(height):
+                for c in range(width):
+                    significances[start + lane, r, c] = scratch.result[r, c * lanes + lane]
+                    noises[start + lane, r, c] = scratch.noise[r + half, (c + half) * lanes + lane]
+    return significances, noises
+
+
+@compiled
+def fine_structure(frame: Frame, rule: Rule, corners: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Find how much of pixels may be a star (F), not yet over the noise.
+
+    Parameters
+    ----------
+    frame, rule, corners, height, width
+        As for `significance`.
+
+    Returns
+    -------
+    structures : `numpy.ndarray`, (n, height, width), float32
+        Fine structure, electrons.
+    """
+    half = 4 if rule.separable else 3
+    shape = frame.flags.shape
+    structures = np.empty((corners.size, height, width), dtype=np.float32)
+    patches = _new_patches(height, width)
+    lanes = patches.tops.size
+    scratch = new_scratch(height, width, lanes, reach_of(rule))
+    for start in range(0, corners.size, lanes):
+        used = _place(patches, corners, start, shape[1])
+        if rule.kernel.size > 0:
+            _matched_filter(frame, rule, patches, half, scratch)
+        else:
+            inner = 2 if rule.separable else 1
+            gather_image(frame.image, patches, half + inner, scratch.raw)
+            _smooth(rule.separable, scratch.raw, inner, scratch, scratch.signal, patches, half, shape)
+        _remove_smooth(rule.separable, scratch.signal, half, scratch, patches, shape)
+        for lane in range(used):
+            for r in range(height):
+                for c in range(width):
+                    structures[start + lane, r, c] = scratch.result[r, c * lanes + lane]
+    return structures
+
+
+@compiled
+def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: int) -> np.ndarray:
+    """Find the median of an image around pixels.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Image.
+    separable : `bool`
+        Whether the median is the separable one of 7x7, or that of 5x5 pixels.
+    corners : `numpy.ndarray`, (n,), int64
+        First pixels of rows of pixels, numbered ``y * nx + x``.
+    width : `int`
+        Number of pixels in each.
+
+    Returns
+    -------
+    medians : `numpy.ndarray`, (n, width), float32
+        Medians.
+    """
+    half = 3 if separable else 2
+    medians = np.empty((corners.size, width), dtype=np.float32)
+    patches = _new_patches(1, width)
+    lanes = patches.tops.size
+    scratch = new_scratch(1, width, lanes, half)
+    for start in range(0, corners.size, lanes):
+        used = _place(patches, corners, start, image.shape[1])
+        gather_image(image, patches, half, scratch.raw)
+        _smooth(separable, scratch.raw, half, scratch, scratch.result, patches, 0, image.shape)
+        for lane in range(used):
+            for c in range(width):
+                medians[start + lane, c] = scratch.result[0, c * lanes + lane]
+    return medians
+
+
+@inlined
+def _new_patches(height: int, width: int) -> Patches:
+    """Make as many patches as fill the vector registers."""
+    lanes = LANES if height * width == 1 else 1
+    return Patches(np.empty(lanes, dtype=np.int64), np.empty(lanes, dtype=np.int64), height, width)
+
+
+@inlined
+def _place(patches: Patches, corners: np.ndarray, start: int, nx: int) -> int:
+    """Put the patches on some pixels, spare ones on the last.
+
+    Returns how many are not spare.
+    """
+    for lane in range(patches.tops.size):
+        corner = corners[min(start + lane, corners.size - 1)]
+        patches.tops[lane] = corner // nx
+        patches.lefts[lane] = corner % nx
+    return min(patches.tops.size, corners.size - start)
+
+
+@compiled
+def _smooth(
+    separable: bool,
+    source: np.ndarray,
+    half: int,
+    scratch: Scratch,
+    target: np.ndarray,
+    patches: Patches,
+    reach: int,
+    shape: tuple[int, int],
+) -> None:
+    """Take medians of a width of ``2 * half + 1``."""
+    size = 2 * half + 1
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    if separable:
+        separable_median(source, size, scratch.rows, target, height, width, patches.tops.size)
+    else:
+        square_median(source, size, scratch.window, target, height, width, patches.tops.size)
+    restore_border(source, half, target, patches, reach, shape)
+
+
+@inlined
+def _remove_smooth(
+    separable: bool,
+    source: np.ndarray,
+    half: int,
+    scratch: Scratch,
+    patches: Patches,
+    shape: tuple[int, int],
+) -> None:
+    """Subtract medians from the numbers around which they are taken."""
+    _smooth(separable, source, half, scratch, scratch.result, patches, 0, shape)
+    lanes = patches.tops.size
+    for r in range(patches.height):
+        p, q = source[r + half, half * lanes :], scratch.result[r]
+        for i in range(patches.width * lanes):
+            q[i] = p[i] - q[i]
+
+
+@compiled
+def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
+    """Find the noise without CRs, of the patches and some pixels around."""
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    lanes = patches.tops.size
+    half = 3 if rule.separable else 2
+    gather_variance(frame, patches, reach + half, scratch.raw)
+    _smooth(rule.separable, scratch.raw, half, scratch, scratch.noise, patches, reach, frame.flags.shape)
+    if frame.sky.size > 0:
+        gather_image(frame.sky, patches, reach, scratch.raw)
+    for r in range(height):
+        p, q = scratch.raw[r], scratch.noise[r]
+        if frame.sky.size > 0:
+            for i in range(width * lanes):
+                q[i] += p[i]
+        for i in range(width * lanes):
+            q[i] = np.sqrt(SMALLEST_VARIANCE if q[i] < SMALLEST_VARIANCE else q[i])
+
+
+@inlined
+def _signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
+    """Find S of the patches and some pixels around, and the noise."""
+    _noise(frame, rule, patches, reach, scratch)
+    _laplacian(frame.image, patches, reach, scratch.raw, scratch.signal)
+    for r in range(patches.height + 2 * reach):
+        p, q = scratch.noise[r], scratch.signal[r]
+        for i in range((patches.width + 2 * reach) * patches.tops.size):
+            q[i] = q[i] / (TWO * p[i])
+
+
+@inlined
+def _laplacian(image: np.ndarray, patches: Patches, reach: int, raw: np.ndarray, target: np.ndarray) -> None:
+    """Find the positive part of the Laplacian (L+); see `laplacian_at`."""
+    ny, nx = image.shape
+    lanes = patches.tops.size
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    gather_image(image, patches, reach + 1, raw)
+    for r in range(height):
+        up, down, q = raw[r, lanes:], raw[r + 2, lanes:], target[r]
+        left, centre, right = raw[r + 1], raw[r + 1, lanes:], raw[r + 1, 2 * lanes :]
+        for i in range(width * lanes):
+            q[i] = positive_laplacian(centre[i], left[i], right[i], up[i], down[i])
+    for lane in range(lanes):
+        if not touches_edge(patches, lane, reach + 1, image.shape):
+            continue
+        for r in range(height):
+            y = patches.tops[lane] - reach + r
+            for c in range(width):
+                x = patches.lefts[lane] - reach + c
+                if min(y, x, ny - 1 - y, nx - 1 - x) == 0:
+                    target[r, c * lanes + lane] = laplacian_at(image, y, x)
+
+
+@inlined
+def _matched_filter(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
+    """Find the flux of a star at each pixel, were there one, into signal."""
+    around = (max(rule.kernel.shape) - 1) // 2
+    shape = frame.flags.shape
+    lanes = patches.tops.size
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    _noise(frame, rule, patches, reach + around, scratch)
+    gather_image(frame.image, patches, reach + around, scratch.raw)
+    for r in range(height + 2 * around):
+        p, q = scratch.raw[r], scratch.noise[r]
+        for i in range((width + 2 * around) * lanes):
+            p[i] = p[i] / q[i] / q[i]
+            q[i] = ONE / q[i] / q[i]
+    clear_outside(scratch.raw, patches, reach + around, shape)
+    clear_outside(scratch.noise, patches, reach + around, shape)
+    convolve(scratch.raw, rule.kernel, around, scratch.signal, height, width, lanes)
+    convolve(scratch.noise, rule.kernel, around, scratch.rows, height, width, lanes)
+    for r in range(height):
+        p, q = scratch.signal[r], scratch.rows[r]
+        for i in range(width * lanes):
+            p[i] = p[i] / q[i]

@@ -1,0 +1,93 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sharing the work on an image among threads."""
+
+from __future__ import annotations
+
+__all__ = ["Threads"]
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+PIXELS_OF_STRIP = 1 << 18
+"""About how many pixels a thread works on before it takes the next ones."""
+
+UNIT = 8
+"""Strips have a multiple of this number of rows, but for the last."""
+
+
+class Threads:
+    """Threads that share work on parts of an image.
+
+    Plain threads rather than numba's, which may neither be forked nor called
+    from two threads.  What they call must release the interpreter lock.
+
+    Parameters
+    ----------
+    n : `int`
+        Greatest number of threads; a small image gets fewer.
+    shape : `tuple` [`int`, `int`]
+        Shape of the image.
+
+    Attributes
+    ----------
+    strips : `list` [`tuple` [`int`, `int`]]
+        First row of each strip of the image, and the one after its last.
+    """
+
+    def __init__(self, n: int, shape: tuple[int, int]) -> None:
+        ny, nx = shape
+        height = max(PIXELS_OF_STRIP // nx // UNIT, 1) * UNIT
+        self.strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
+        n = min(n, len(self.strips))
+        self._pool = ThreadPoolExecutor(n) if n > 1 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def map(self, work: Callable[..., Any], *parts: Iterable[Any]) -> list[Any]:
+        """Call a function on parts of the work.
+
+        Parameters
+        ----------
+        work : `~collections.abc.Callable`
+            Function.
+        *parts : `~collections.abc.Iterable`
+            Its arguments, as for `map`.
+
+        Returns
+        -------
+        results : `list`
+            What it returned.
+        """
+        return list(map(work, *parts) if self._pool is None else self._pool.map(work, *parts))
+
+    def over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
+        """Call a function on strips of rows.
+
+        Parameters
+        ----------
+        work : `~collections.abc.Callable`
+            Called with the first row of a strip and the one after its last.
+
+        Returns
+        -------
+        results : `list`
+            What it returned.
+        """
+        return self.map(lambda strip: work(*strip), self.strips)

@@ -1,0 +1,505 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fast L.A.Cosmic against astroscrappy, bit for bit."""
+
+from __future__ import annotations
+
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import astroscrappy
+import numpy as np
+import pytest
+from astropy.io import fits
+from astroscrappy import astroscrappy as compiled_astroscrappy
+from astroscrappy import utils
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lsst.meas.cosmicrays.engines import lacosmic_threads
+from lsst.meas.cosmicrays.engines.lacosmic import detect_cosmics
+from lsst.meas.cosmicrays.engines.lacosmic_background import background_levels
+from lsst.meas.cosmicrays.engines.lacosmic_frame import TILE, Frame, laplacian_at
+from lsst.meas.cosmicrays.engines.lacosmic_kernels import psf_kernel
+from lsst.meas.cosmicrays.engines.lacosmic_medians import (
+    MEDIAN9,
+    MEDIAN25,
+    MEDIAN49,
+    median5,
+    median7,
+    median9,
+    network_median,
+    quickselect,
+)
+from lsst.meas.cosmicrays.engines.lacosmic_threads import Threads
+
+# astroscrappy writes beyond its arrays if the image is smaller than this.
+SMALLEST = 4
+
+
+def original(image: np.ndarray, **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Run astroscrappy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mask, cleaned = astroscrappy.detect_cosmics(image, **arguments)
+    return mask, cleaned
+
+
+def assert_same_bits(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> None:
+    """Fail unless results are identical; any NaN is as good as any other."""
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    finite = ~np.isnan(ours[1])
+    np.testing.assert_array_equal(np.signbit(ours[1][finite]), np.signbit(theirs[1][finite]))
+
+
+def make_scene(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Image and variance of a sky with stars, tracks and clumps of CRs."""
+    ny, nx = shape
+    y, x = np.mgrid[:ny, :nx]
+    scene = np.full(shape, 200.0)
+    for _ in range(rng.integers(0, max(2, ny * nx // 500))):
+        distance2 = (y - rng.uniform(0, ny)) ** 2 + (x - rng.uniform(0, nx)) ** 2
+        scene += 10 ** rng.uniform(2, 6) / 20 * np.exp(-distance2 / 8)
+    variance = scene + 40
+    image = rng.normal(scene, np.sqrt(variance))
+    for _ in range(rng.integers(1, max(3, ny * nx // 120))):
+        angle, length, width = rng.uniform(0, 2 * np.pi), rng.exponential(6), rng.integers(1, 7)
+        along, across = np.meshgrid(np.arange(0, length + 1, 0.5), 0.7 * np.arange(width))
+        rows = (rng.uniform(0, ny) + along * np.sin(angle) + across * np.cos(angle)).astype(int).ravel()
+        columns = (rng.uniform(0, nx) + along * np.cos(angle) - across * np.sin(angle)).astype(int).ravel()
+        inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx)
+        image[rows[inside], columns[inside]] += 10 ** rng.uniform(1.5, 4) * rng.uniform(
+            0.5, 1.5, inside.sum()
+        )
+    return image.astype(np.float32), variance.astype(np.float32)
+
+
+@st.composite
+def problems(draw: st.DrawFn, largest: int = 48) -> tuple[np.ndarray, dict[str, Any]]:
+    """Draw an image and arguments."""
+    shape = draw(st.integers(SMALLEST, largest)), draw(st.integers(SMALLEST, largest))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    image, variance = make_scene(rng, shape)
+    arguments: dict[str, Any] = {
+        "sigclip": draw(st.sampled_from([4.5, 1.0, 2.5, 5.0, 7.5, 0.0, np.inf])),
+        "sigfrac": draw(st.sampled_from([0.3, 0.0, 0.7, 1.0, 1.4])),
+        "objlim": draw(st.sampled_from([5.0, 0.0, 0.5, 2.0, 8.0])),
+        "gain": draw(st.sampled_from([1.0, 0.37, 2.9])),
+        "readnoise": draw(st.sampled_from([6.5, 0.0, 17.3])),
+        "satlevel": draw(st.sampled_from([65536.0, 150.0, 900.0, 7000.0, np.inf, -1.0])),
+        "niter": draw(st.sampled_from([4, 1, 2, 0, 7])),
+        "sepmed": draw(st.booleans()),
+        "cleantype": draw(st.sampled_from(["meanmask", "medmask", "idw"])),
+        "fsmode": draw(st.sampled_from(["median", "convolve"])),
+        "psfmodel": draw(st.sampled_from(["gauss", "gaussx", "gaussy", "moffat"])),
+        "psffwhm": draw(st.sampled_from([2.5, 1.1, 4.7])),
+        "psfsize": draw(st.sampled_from([7, 1, 3, 6, 11])),
+        "psfbeta": draw(st.sampled_from([4.765, 2.5])),
+    }
+    if draw(st.booleans()):
+        arguments["invar"] = variance
+    if draw(st.booleans()):
+        arguments["inbkg"] = rng.normal(150, 10, shape).astype(np.float32)
+    if draw(st.booleans()):
+        arguments["inmask"] = rng.random(shape) < draw(st.sampled_from([0.003, 0.05, 1.0]))
+    if draw(st.booleans()):
+        kernel_shape = draw(st.integers(1, 8)), draw(st.integers(1, 8))
+        arguments["psfk"] = rng.random(kernel_shape).astype(np.float32)
+    return image, arguments
+
+
+@given(problems())
+@settings(max_examples=100, deadline=None)
+def test_same_as_astroscrappy(problem: tuple[np.ndarray, dict[str, Any]]) -> None:
+    image, arguments = problem
+    assert_same_bits(detect_cosmics(image, **arguments), original(image, **arguments))
+
+
+@given(problems(), st.integers(0, 2**32), st.sampled_from([np.nan, np.inf, -np.inf, -0.0, 3e38, 1e-40]))
+@settings(max_examples=60, deadline=None)
+def test_same_with_numbers_that_are_none(
+    problem: tuple[np.ndarray, dict[str, Any]], seed: int, number: float
+) -> None:
+    image, arguments = problem
+    rng = np.random.default_rng(seed)
+    for plane in (image, *(arguments[name] for name in ("invar", "inbkg") if name in arguments)):
+        plane[rng.random(plane.shape) < 0.04 * rng.random()] = np.nan
+        plane[rng.random(plane.shape) < 0.04 * rng.random()] = number
+    assert_same_bits(detect_cosmics(image, **arguments), original(image, **arguments))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"gain": 1.7}, {"gain": 1.7, "satlevel": 900.0}])
+@pytest.mark.parametrize("dtype", ["f8", ">f4", "<f2", "i2", ">u2", "i8", "u1"])
+def test_same_for_every_type(dtype: str, arguments: dict[str, float]) -> None:
+    rng = np.random.default_rng(71)
+    image = make_scene(rng, (40, 37))[0].clip(0, 255 if dtype == "u1" else 30000).astype(dtype)
+    background = np.full(image.shape, 150).astype(dtype)
+    inmask = (rng.random(image.shape) < 0.02).astype(np.int16) * 3
+    for given_arguments in ({}, {"inbkg": background}, {"inmask": inmask}):
+        ours = detect_cosmics(image, **given_arguments, **arguments)
+        assert_same_bits(ours, original(image, **given_arguments, **arguments))
+
+
+def test_same_for_every_memory_layout() -> None:
+    rng = np.random.default_rng(72)
+    image, variance = make_scene(rng, (80, 90))
+    mask = rng.random(image.shape) < 0.01
+    for view in (np.asfortranarray, lambda a: a[::2, ::3], lambda a: a[::-1, ::-1], np.transpose):
+        theirs = original(
+            view(image), invar=view(variance).copy(), inmask=view(mask), inbkg=view(variance) - 60
+        )
+        ours = detect_cosmics(view(image), invar=view(variance), inmask=view(mask), inbkg=view(variance) - 60)
+        assert_same_bits(ours, theirs)
+
+
+def test_variance_of_other_types_is_used_in_single_precision() -> None:
+    image, variance = make_scene(np.random.default_rng(73), (50, 50))
+    expected = original(image, invar=variance, gain=1.3)
+    for dtype in ("f8", ">f4", "f16"):
+        assert_same_bits(detect_cosmics(image, invar=variance.astype(dtype), gain=1.3), expected)
+
+
+def test_kernel_of_other_types_is_used_in_single_precision() -> None:
+    image, _ = make_scene(np.random.default_rng(74), (50, 50))
+    kernel = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]])
+    expected = original(image, fsmode="convolve", psfk=kernel.astype(np.float32))
+    assert_same_bits(detect_cosmics(image, fsmode="convolve", psfk=kernel), expected)
+
+
+FRAMES = {
+    "noise": lambda rng, shape: rng.normal(500, 20, shape),
+    "saturated": lambda rng, shape: rng.normal(70000, 200, shape),
+    "five per cent": lambda rng, shape: rng.normal(500, 20, shape) + 2000 * (rng.random(shape) < 0.05),
+    "nothing but CRs": lambda rng, shape: rng.uniform(0, 1e5, shape),
+    "constant": lambda rng, shape: np.full(shape, 7.0),
+    "zero": lambda rng, shape: np.zeros(shape),
+    "negative": lambda rng, shape: rng.normal(-3000, 20, shape),
+    "nothing but NaN": lambda rng, shape: np.full(shape, np.nan),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"sigclip": 1.5, "satlevel": np.inf},
+        {"sepmed": False, "cleantype": "medmask", "satlevel": np.inf},
+        {"fsmode": "convolve", "cleantype": "idw", "satlevel": np.inf},
+    ],
+)
+def test_same_on_frames_with_many_candidates(
+    frame: str, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lacosmic_threads, "PIXELS_OF_STRIP", 2000)
+    image = FRAMES[frame](np.random.default_rng(75), (150, 131)).astype(np.float32)
+    assert_same_bits(detect_cosmics(image, **arguments, n_threads=3), original(image, **arguments))
+
+
+def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, variance = make_scene(np.random.default_rng(76), (200, 300))
+    expected = original(image, invar=variance)
+    monkeypatch.setattr(lacosmic_threads, "PIXELS_OF_STRIP", 1)
+    for n_threads in (1, 2, 7):
+        assert_same_bits(detect_cosmics(image, invar=variance, n_threads=n_threads), expected)
+
+
+def test_may_be_called_from_several_threads() -> None:
+    scenes = [make_scene(np.random.default_rng(seed), (90, 90)) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda scene: detect_cosmics(scene[0], invar=scene[1]), scenes))
+    for (image, variance), result in zip(scenes, results, strict=True):
+        assert_same_bits(result, original(image, invar=variance))
+
+
+@pytest.mark.parametrize("shape", [(ny, nx) for ny in range(1, 6) for nx in (1, 2, 3, 50)])
+def test_images_too_small_for_the_filters_have_no_crs(shape: tuple[int, int]) -> None:
+    """Expected is what astroscrappy computes where it doesn't crash."""
+    image = np.random.default_rng(77).normal(100, 10, shape).astype(np.float32)
+    image[0, -1] = 1e4
+    for arguments in ({}, {"sepmed": False}, {"fsmode": "convolve"}):
+        for view in (image, image.T):
+            mask, cleaned = detect_cosmics(view, gain=1.3, **arguments)
+            assert not mask.any()
+            np.testing.assert_array_equal(cleaned, view * np.float32(1.3) / np.float32(1.3))
+
+
+@pytest.mark.parametrize("cleantype", ["meanmask", "medmask", "idw"])
+def test_cr_without_good_neighbours_becomes_background(cleantype: str) -> None:
+    rng = np.random.default_rng(78)
+    image = rng.normal(300, 10, (60, 60)).astype(np.float32)
+    image[20:27, 30:37] += rng.uniform(1e3, 1e5, (7, 7)).astype(np.float32)
+    arguments = {"cleantype": cleantype, "sigclip": 1.0, "objlim": 0.1, "satlevel": np.inf, "niter": 6}
+    mask, cleaned = detect_cosmics(image, **arguments)
+    assert mask[20:27, 30:37].all()
+    assert cleaned[23, 33] == np.sort(image, axis=None)[image.size // 2 - 1]
+    assert_same_bits((mask, cleaned), original(image, **arguments))
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["", "nan", "zero"]), st.integers(1, 400), st.integers(1, 90))
+@settings(max_examples=60, deadline=None)
+def test_background_levels(seed: int, content: str, ny: int, nx: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0, 1, (ny, nx)).astype(np.float32)
+    if content == "nan":
+        image[rng.random(image.shape) < 0.1] = np.nan
+    if content == "zero":
+        image[rng.random(image.shape) < 0.8] = 0
+        image *= rng.choice(np.array([-1, 1], dtype=np.float32), image.shape)
+    flags = rng.choice(np.array([0, 1, 2], dtype=np.uint8), image.shape, p=[0.7, 0.1, 0.2])
+    flags.flat[0] = 2
+    crs = np.flatnonzero(flags == 2)
+    damaged = image.copy()
+    damaged.flat[crs] = 99
+    nothing = np.empty((0, 0), dtype=np.float32)
+    frame = Frame(
+        damaged,
+        flags,
+        damaged,
+        np.float32(2),
+        np.float32(3),
+        nothing,
+        np.zeros((ny // TILE + 1, nx // TILE + 1), dtype=np.int64),
+        np.zeros((1, TILE, TILE), dtype=np.float32),
+    )
+    variance = image * np.float32(2) + np.float32(3)
+    with Threads(2, image.shape) as threads:
+        levels = background_levels(frame, crs, image.flat[crs], variance.flat[crs], threads)
+    for level, plane in zip(levels, (image, variance), strict=True):
+        usable = plane[flags != 1]
+        expected = np.float32(utils.median(usable, usable.size))
+        np.testing.assert_array_equal(level, expected)
+        assert np.isnan(level) or np.signbit(level) == np.signbit(expected)
+
+
+def test_cleaning_with_the_median() -> None:
+    """Masks agree before, pixels after cleaning where no CR is."""
+    image, _ = make_scene(np.random.default_rng(79), (70, 60))
+    expected = original(image, cleantype="median", niter=1)
+    mask, cleaned = detect_cosmics(image, cleantype="median", niter=1)
+    np.testing.assert_array_equal(mask, expected[0])
+    np.testing.assert_array_equal(cleaned[~mask], expected[1][~mask])
+    assert mask[2:-2, 2:-2].any()
+    assert not cleaned[2:-2, 2:-2][mask[2:-2, 2:-2]].any()
+
+
+def test_cleaning_with_the_median_takes_two_numbers_and_zeros() -> None:
+    rng = np.random.default_rng(80)
+    image, _ = make_scene(rng, (60, 60))
+    image[rng.random(image.shape) < 0.1] = np.nan
+    mask, cleaned = detect_cosmics(image, cleantype="median", niter=1)
+    expected = image.copy()
+    for y, x in np.argwhere(mask):
+        if 2 <= min(y, x) and max(y, x) < 58:
+            numbers = np.zeros(25, dtype=np.float32)
+            numbers[:2] = expected[y - 2, x - 2], expected[y + 2, x + 2]
+            expected[y, x] = utils.median(numbers, 25)
+    np.testing.assert_array_equal(cleaned, expected)
+    assert np.isnan(cleaned[mask]).any()
+
+
+def test_arguments_are_not_changed_and_may_be_read_only() -> None:
+    image, variance = make_scene(np.random.default_rng(81), (40, 40))
+    planes = {"indat": image, "invar": variance, "inbkg": image - 10, "inmask": image > 1000}
+    copies = {name: plane.copy() for name, plane in planes.items()}
+    expected = detect_cosmics(**planes)
+    for name, plane in planes.items():
+        np.testing.assert_array_equal(plane, copies[name])
+        plane.flags.writeable = False
+    mask, cleaned = detect_cosmics(**planes)
+    assert_same_bits((mask, cleaned), expected)
+    assert mask.flags.writeable
+    assert cleaned.flags.writeable
+    assert not np.shares_memory(cleaned, image)
+
+
+def test_memory_above_the_input_is_image_and_mask() -> None:
+    image = np.random.default_rng(82).normal(500, 20, (1200, 1000)).astype(np.float32)
+    image[600, 300:320] += 3000
+    variance = np.full_like(image, 400)
+    detect_cosmics(image[:100], invar=variance[:100], n_threads=1)
+    tracemalloc.start()
+    try:
+        mask, _ = detect_cosmics(image, invar=variance, n_threads=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert mask.any()
+    assert peak < 6 * image.size
+
+
+def test_verbose_prints_iterations(capsys: pytest.CaptureFixture[str]) -> None:
+    image, _ = make_scene(np.random.default_rng(83), (60, 60))
+    detect_cosmics(image)
+    assert capsys.readouterr().out == ""
+    mask, _ = detect_cosmics(image, verbose=True, niter=1)
+    assert capsys.readouterr().out == f"L.A.Cosmic, iteration 1: {mask.sum()} new CR pixels\n"
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1", 1), ("2,1", 2), ("", 5), ("many", 5), ("64", 5)])
+def test_threads_by_default(limit: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    monkeypatch.setattr("numba.get_num_threads", lambda: 5)
+    monkeypatch.setattr(
+        "lsst.meas.cosmicrays.engines.lacosmic.Threads", lambda n, shape: seen.append(n) or Threads(1, shape)
+    )
+    detect_cosmics(np.ones((20, 20)))
+    assert seen == [expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"indat": np.zeros(5)}, ValueError),
+        ({"indat": np.zeros((0, 5))}, ValueError),
+        ({"indat": np.zeros((5, 5), dtype=complex)}, TypeError),
+        ({"indat": np.full((5, 5), "a")}, TypeError),
+        ({"inmask": np.zeros((5, 4), dtype=bool)}, ValueError),
+        ({"inmask": np.zeros((5, 5))}, TypeError),
+        ({"inbkg": np.zeros((1, 5))}, ValueError),
+        ({"inbkg": np.zeros((5, 5), dtype=object)}, TypeError),
+        ({"invar": np.zeros((4, 5))}, ValueError),
+        ({"sigclip": -1}, ValueError),
+        ({"sigclip": "5"}, TypeError),
+        ({"sigfrac": np.nan}, ValueError),
+        ({"sigfrac": np.inf}, ValueError),
+        ({"objlim": np.nan}, ValueError),
+        ({"gain": 0}, ValueError),
+        ({"gain": 1e-60}, ValueError),
+        ({"gain": np.inf}, ValueError),
+        ({"gain": 1 + 0j}, TypeError),
+        ({"readnoise": -5.0}, ValueError),
+        ({"satlevel": np.nan}, ValueError),
+        ({"niter": -1}, ValueError),
+        ({"niter": 2.5}, TypeError),
+        ({"sepmed": "yes"}, TypeError),
+        ({"cleantype": "mean"}, ValueError),
+        ({"cleantype": None}, TypeError),
+        ({"fsmode": "psf"}, ValueError),
+        ({"psfmodel": "airy", "fsmode": "convolve"}, ValueError),
+        ({"psffwhm": 0.0, "fsmode": "convolve"}, ValueError),
+        ({"psfsize": 0, "fsmode": "convolve"}, ValueError),
+        ({"psfbeta": -1.0, "fsmode": "convolve", "psfmodel": "moffat"}, ValueError),
+        ({"psfk": np.zeros((3, 0)), "fsmode": "convolve"}, ValueError),
+        ({"psfk": np.zeros(3), "fsmode": "convolve"}, ValueError),
+        ({"n_threads": 0}, ValueError),
+    ],
+)
+def test_errors_name_the_argument(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"^{next(iter(arguments))} must "):
+        detect_cosmics(**{"indat": np.ones((5, 5)), **arguments})
+
+
+def test_the_psf_is_not_looked_at_where_it_is_not_used() -> None:
+    detect_cosmics(np.ones((9, 9)), psfmodel="airy", psffwhm=-1, psfsize=0, psfk="none")
+
+
+@pytest.mark.parametrize("size", [5, 7, 9])
+def test_medians_are_those_of_astroscrappy(size: int) -> None:
+    function = {5: median5, 7: median7, 9: median9}[size]
+    reference = {5: utils.optmed5, 7: utils.optmed7, 9: utils.optmed9}[size]
+    rng = np.random.default_rng(84)
+    for _ in range(3000):
+        numbers = rng.choice(np.array([0, 1, 2, 3, 4, np.inf, np.nan], dtype=np.float32), size)
+        np.testing.assert_equal(np.float32(function(*numbers)), np.float32(reference(numbers.copy())))
+
+
+@pytest.mark.parametrize(("network", "size"), [(MEDIAN9, 9), (MEDIAN25, 25), (MEDIAN49, 49)])
+def test_networks_are_those_of_astroscrappy(network: np.ndarray, size: int) -> None:
+    reference = {9: utils.optmed9, 25: utils.optmed25, 49: lambda numbers: utils.median(numbers, 49)}[size]
+    content = [0, 1, 2, 3, 4, np.inf] + [np.nan] * (size != 49)
+    numbers = np.random.default_rng(85).choice(np.array(content, dtype=np.float32), (size, 2000))
+    medians = numbers.copy()
+    network_median(network, medians, 2000)
+    for i in range(2000):
+        np.testing.assert_equal(medians[size // 2, i], np.float32(reference(numbers[:, i].copy())))
+
+
+@given(st.lists(st.floats(width=32, allow_infinity=True, allow_nan=True), min_size=1, max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_quickselect_is_that_of_astroscrappy(numbers: list[float]) -> None:
+    array = np.array(numbers, dtype=np.float32)
+    expected = np.float32(utils.median(array, array.size))
+    result = np.float32(quickselect(array.copy(), array.size))
+    np.testing.assert_equal(result, expected)
+    assert np.isnan(expected) or np.signbit(result) == np.signbit(expected)
+
+
+def test_laplacian_is_that_of_astroscrappy_on_every_edge_and_corner() -> None:
+    rng = np.random.default_rng(86)
+    for shape in [(ny, nx) for ny in range(1, 6) for nx in range(1, 6)]:
+        image = (rng.normal(0, 1, shape) * 10.0 ** rng.integers(-8, 8, shape)).astype(np.float32)
+        reference = utils.laplaceconvolve(utils.subsample(image))
+        reference[reference < 0] = 0
+        ours = [[laplacian_at(image, y, x) for x in range(shape[1])] for y in range(shape[0])]
+        np.testing.assert_array_equal(np.array(ours, dtype=np.float32), utils.rebin(reference))
+
+
+@pytest.mark.parametrize("model", ["gauss", "gaussx", "gaussy"])
+@pytest.mark.parametrize("size", [1, 4, 7, 12])
+def test_kernels_are_those_of_astroscrappy(model: str, size: int) -> None:
+    reference = getattr(compiled_astroscrappy, f"{model}kernel")(3.1, size)[::-1, ::-1]
+    np.testing.assert_array_equal(psf_kernel(model, np.float32(3.1), size, np.float32(1)), reference)
+
+
+REAL_ARGUMENTS = [
+    {},
+    {"sepmed": False},
+    {"fsmode": "convolve", "cleantype": "medmask"},
+    {"sigclip": 3.0, "cleantype": "idw"},
+]
+
+
+def assert_same_on(image: np.ndarray, **arguments: Any) -> None:
+    """Fail unless the results agree for several parameters."""
+    for more in REAL_ARGUMENTS:
+        ours = detect_cosmics(image, **arguments, **more)
+        assert_same_bits(ours, original(image, **arguments, **more))
+
+
+def test_same_on_hsc(shared: Path) -> None:
+    image = fits.getdata(shared / "data/hsc_crs.fits").astype(np.float32)
+    assert_same_on(image)
+    assert_same_on(image, invar=image)
+
+
+def test_same_on_decam_with_weights(shared: Path) -> None:
+    for path in sorted((shared / "data/decam_field_instcal").glob("*_ooi_*.fits"))[:2]:
+        image, weight, quality = (
+            fits.getdata(str(path).replace("_ooi_", f"_{kind}_"), 1) for kind in ("ooi", "oow", "ood")
+        )
+        with np.errstate(divide="ignore"):
+            variance = (1 / weight).astype(np.float32)
+        assert_same_on(
+            image[:400, :400], invar=variance[:400, :400], inmask=quality[:400, :400] > 0, gain=4.1
+        )
+
+
+def test_same_on_images_without_their_sky(shared: Path) -> None:
+    for path in sorted((shared / "data/decam_series_obs04").glob("DEC*.mini.fits"))[:2]:
+        assert_same_on(fits.getdata(path).astype(np.float32))
+
+
+def test_same_on_a_crowded_field(shared: Path) -> None:
+    path = sorted((shared / "data/saao_kb13475").glob("AKB*.fits*"))[0]
+    assert_same_on(fits.getdata(path), gain=1.9, readnoise=5.0, satlevel=65300 * 1.9)
+
+
+def test_same_on_a_raw_image(shared: Path) -> None:
+    with fits.open(shared / "data/lco_sinistro_fl10_S82_60s_quadrant.fits.fz") as hdus:
+        image = hdus[1].data[0, 700:1200, 500:1000]
+    assert_same_on(image, gain=3.3, readnoise=14.9)
