@@ -10,5 +10,8 @@
 
 from .astroscrappy import *
 from .base import *
+from .consensus import *
+from .consensus_rules import *
+from .cosmic_conn import *
 from .mask_plane import *
 from .morphological import *

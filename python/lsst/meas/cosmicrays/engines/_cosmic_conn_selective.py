@@ -1,0 +1,172 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Evaluating a tile only where there can be cosmic rays.
+
+What a pixel gets from the network depends on what is within its reach, and on
+the statistics of groups of features over the whole tile.  So the statistics
+are measured in a sample of blocks, and then the network is evaluated in
+rectangles around whatever is sharp.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SelectiveEvaluator", "choose_sample"]
+
+import concurrent.futures
+
+import numpy as np
+
+from ._cosmic_conn_evaluators import BlockNetwork, TileEvaluator
+from ._cosmic_conn_screening import CELL_SIDE, evaluation_cost, find_sharp_cells, plan_rectangles
+
+BLOCK_SIDE = 32
+"""Side of the blocks of a sample (pixels)."""
+
+SAMPLE_SIZE = 48
+"""How many blocks to sample in a tile."""
+
+MOST_WORK = 0.6
+"""Part of the work for a whole tile beyond which it is evaluated whole."""
+
+
+class SelectiveEvaluator:
+    """Evaluates the pixels of a tile that can be cosmic rays.
+
+    Parameters
+    ----------
+    network : `BlockNetwork`
+        The network.
+
+    Notes
+    -----
+    A tile is evaluated as a whole if it is small or has much in it that is
+    sharp, as in a crowded field.
+    """
+
+    overhang = BLOCK_SIDE
+
+    def __init__(self, network: BlockNetwork) -> None:
+        self._network = network
+        self._whole = TileEvaluator(network)
+        self.reach = network.architecture.reach
+        self.stride = network.architecture.stride
+
+    def evaluate(self, window: np.ndarray) -> np.ndarray:
+        """Return the probability of the pixels of a tile.
+
+        Parameters
+        ----------
+        window : `numpy.ndarray` [`float32`]
+            The tile without its sky, ``reach`` pixels on each side, and
+            ``overhang`` more at the end.
+
+        Returns
+        -------
+        probability : `numpy.ndarray` [`float32`]
+            Probability in the tile alone, 0 where it was not evaluated.
+        """
+        around = 2 * self.reach + self.overhang
+        shape = (window.shape[0] - around, window.shape[1] - around)
+        rectangles = plan_rectangles(find_sharp_cells(window, self.reach, shape))
+        if self._is_too_much(rectangles, shape):
+            return self._whole.evaluate(window[: -self.overhang, : -self.overhang])
+        probability = np.zeros((shape[0] + CELL_SIDE, shape[1] + CELL_SIDE), dtype=np.float32)
+        if len(rectangles) > 0:
+            session = self._network.fixed(self._normalisation(window, shape))
+
+            def evaluate_rectangle(rectangle: np.ndarray) -> None:
+                y0, x0, y1, x1 = rectangle
+                block = window[y0 : y1 + 2 * self.reach, x0 : x1 + 2 * self.reach]
+                (found,) = session.run(None, {"image": block[np.newaxis, np.newaxis]})
+                probability[y0:y1, x0:x1] = found[0, 0]
+
+            with concurrent.futures.ThreadPoolExecutor(self._network.threads) as pool:
+                list(pool.map(evaluate_rectangle, rectangles))
+        return probability[: shape[0], : shape[1]]
+
+    def _is_too_much(self, rectangles: np.ndarray, shape: tuple[int, int]) -> bool:
+        """Tell whether the whole tile takes hardly more work."""
+        work = evaluation_cost(rectangles)
+        if self._network.architecture.uses_tile_statistics:
+            work += SAMPLE_SIZE * evaluation_cost(np.array([[0, 0, BLOCK_SIDE, BLOCK_SIDE]]))
+        return work > MOST_WORK * evaluation_cost(np.array([[0, 0, *shape]]))
+
+    def _normalisation(self, window: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the normalisation, measured in some blocks of the tile."""
+        if not self._network.architecture.uses_tile_statistics:
+            return self._network.batch_normalisation
+        areas = _areas_inside(shape)
+        power = _block_power(window[self.reach :, self.reach :], areas.shape)
+        chosen, share = choose_sample((power * areas).ravel(), SAMPLE_SIZE)
+        corners = np.stack(np.divmod(chosen, areas.shape[1]), axis=1) * BLOCK_SIDE
+        side = BLOCK_SIDE + 2 * self.reach
+        blocks = np.stack([window[y : y + side, x : x + side] for y, x in corners])
+        weight = share * areas.ravel()[chosen]
+        _, normalisation = self._network.measure(blocks, weight / np.sum(weight))
+        return normalisation
+
+
+def choose_sample(power: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose blocks whose statistics stand for those of all.
+
+    Blocks are drawn with a probability that grows with their power, as
+    squares of features do, by equal steps through the blocks in order of
+    power.  Nothing is random.
+
+    Parameters
+    ----------
+    power : `numpy.ndarray`
+        Mean square of the pixels of each block, shape (n,).
+    size : `int`
+        How many blocks to choose.
+
+    Returns
+    -------
+    chosen : `numpy.ndarray` [`int`]
+        Indices of blocks, shape (m,), where m is about ``size`` at most.
+    share : `numpy.ndarray` [`float64`]
+        For how many blocks each of them stands, shape (m,).
+    """
+    if power.size <= size:
+        return np.arange(power.size), np.ones(power.size)
+    order = np.argsort(power, kind="stable")[::-1]
+    measure = power[order] / max(np.sum(power), np.finfo(float).tiny) + 1.0 / power.size
+    probability = _inclusion_probability(measure, size)
+    passed = np.floor(np.cumsum(probability) + 0.5)
+    drawn = np.diff(passed, prepend=0.0) > 0.0
+    return order[drawn], 1.0 / probability[drawn]
+
+
+def _inclusion_probability(measure: np.ndarray, size: int) -> np.ndarray:
+    """Return probabilities in proportion to a measure, but at most 1."""
+    certain = np.zeros(measure.size, dtype=bool)
+    while True:
+        left = size - np.count_nonzero(certain)
+        probability = np.where(certain, 1.0, left * measure / np.sum(measure[~certain]))
+        excess = ~certain & (probability > 1.0)
+        if not np.any(excess):
+            return probability
+        certain |= excess
+
+
+def _areas_inside(shape: tuple[int, int]) -> np.ndarray:
+    """Return the part of each block of a tile that is inside it."""
+    rows, columns = (
+        np.clip(size - np.arange(0, size, BLOCK_SIDE), 0, BLOCK_SIDE) / BLOCK_SIDE for size in shape
+    )
+    return np.outer(rows, columns)
+
+
+def _block_power(pixels: np.ndarray, n_blocks: tuple[int, ...]) -> np.ndarray:
+    """Return the mean square of the pixels of each block."""
+    ny, nx = n_blocks
+    whole = pixels[: ny * BLOCK_SIDE, : nx * BLOCK_SIDE].astype(np.float64)
+    return np.mean(np.square(whole).reshape(ny, BLOCK_SIDE, nx, BLOCK_SIDE), axis=(1, 3))
