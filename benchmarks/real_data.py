@@ -109,7 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "real_data")
     parser.add_argument("--exposures", type=int, default=60, help="most exposures of a long series")
-    parser.add_argument("-j", "--processes", type=int, default=2)
+    parser.add_argument("-j", "--processes", type=int, default=1, help="more pay off on larger images")
     return parser.parse_args()
 
 

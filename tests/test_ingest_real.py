@@ -55,6 +55,7 @@ def noise_ratio(visit_image: VisitImage) -> float:
     return float(scatter / np.sqrt(np.median(variance[good])))
 
 
+@pytest.mark.slow
 def test_saao_series_with_templates(shared: Path, ingest: Callable) -> None:
     data = shared / "data" / "saao_kb13475"
     files = [data / f"AKB13475I{number:04}.fits" for number in (3, 18, 20, 22)]
@@ -129,6 +130,7 @@ def test_hsc_cut(shared: Path, ingest: Callable) -> None:
     assert "no exposure time" in output
 
 
+@pytest.mark.slow
 def test_lco_sinistro(shared: Path, ingest: Callable) -> None:
     file = shared / "data" / "lco_sinistro_fl10_S82_60s_quadrant.fits.fz"
     output, found = ingest("Sinistro", file, "--preset", "lco-sinistro")

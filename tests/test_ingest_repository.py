@@ -300,6 +300,7 @@ def test_a_directory_that_is_no_repository(tmp_path: Path, run: Callable) -> Non
     assert "is not a Butler repository; name another directory" in result.output
 
 
+@pytest.mark.slow
 def test_a_directory_of_files(tmp_path: Path, run: Callable) -> None:
     night = tmp_path / "night"
     night.mkdir()
@@ -336,6 +337,7 @@ def test_templates_of_another_shape(tmp_path: Path, run: Callable, butler_of: Ca
     assert images_of(butler_of("MyCam"), "template_detector") == {}
 
 
+@pytest.mark.slow
 def test_median_templates(tmp_path: Path, run: Callable, butler_of: Callable) -> None:
     for n in range(1, 5):
         image, _ = make_scene(seed=n, shift=(0.7 * n, -1.2 * n), n_cosmic_rays=4)
