@@ -36,9 +36,9 @@ CONFIG = SimulationConfig(
     width=256,
     height=220,
     seed=3,
-    crowding=2.0,
+    crowding=8.0,
     galaxies=0.0,
-    variables=20.0,
+    variables=6.0,
     cr_rate=20.0,
     satellite_fraction=0.0,
 )

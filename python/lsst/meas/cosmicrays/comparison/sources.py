@@ -16,6 +16,7 @@ __all__ = ["SOURCE_COLUMNS", "SourceTableError", "no_sources", "select_sources"]
 
 from collections.abc import Mapping
 
+import astropy.units
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
@@ -67,6 +68,8 @@ def select_sources(
         Width and height of a stamp, pixels.
     columns : `~collections.abc.Mapping` [`str`, `str`], optional
         What each of `SOURCE_COLUMNS` is called in the table, if not so.
+        Right ascension and declination are in degrees, or in the unit that
+        the column has.
     sky_column : `str`, optional
         Column that is `True` for sky sources; they are dropped.
     dipole_column : `str`, optional
@@ -111,9 +114,15 @@ def select_sources(
 
 
 def _plain(column: npt.ArrayLike, name: str) -> npt.NDArray:
-    """Return values as a plain array, NaN where masked."""
+    """Return values as a plain array, NaN where masked.
+
+    Angles that have a unit, as radians in an afw catalogue, become degrees.
+    """
     if name == "id":
         return np.asarray(column, dtype=np.int64)
+    unit = getattr(column, "unit", None)
+    if unit is not None and name in ("ra", "dec"):
+        column = np.ma.asarray(column, dtype=np.float64) * unit.to(astropy.units.deg)
     return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
 
 

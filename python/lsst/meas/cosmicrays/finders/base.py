@@ -238,14 +238,14 @@ class CosmicRayFinderTask(Task, abc.ABC):
         gone = int(np.count_nonzero(self._interpolated_cosmic_rays(image)))
         if gone > 0:
             raise AlreadyInterpolatedError(
-                f"{gone} pixels are both COSMIC_RAY and INTERPOLATED, for no other reason: the cosmic rays are "
-                "already interpolated: use mask_plane, or reprocess with keepCRs.",
+                f"{gone} pixels are both COSMIC_RAY and INTERPOLATED, for no other reason: the cosmic rays "
+                "are already interpolated: use mask_plane, or reprocess with keepCRs.",
                 n_pixels=gone,
             )
         if np.all(self.bad_pixels(image)):
             raise NoUsablePixelsError(
-                f"All {image.image.size} pixels are in the planes {', '.join(self.config.badPlanes)} or have no "
-                "finite value and positive variance: there is nothing to search.",
+                f"All {image.image.size} pixels are in the planes {', '.join(self.config.badPlanes)} or have "
+                "no finite value and positive variance: there is nothing to search.",
                 n_pixels=image.image.size,
             )
 

@@ -96,18 +96,46 @@ class MorphologicalFinderTask(CosmicRayFinderTask):
 
     def find(self, image: WorkingImage) -> Finding:
         bad = self.bad_pixels(image)
-        interpolated = image.any_plane(self.config.interpolatedPlanes)
         background: float | None = self.config.background
         if background is None:
             background = median_background(image.image, threads=self.config.threads)
         if self.config.engine == "reference":
-            return Finding(mask=self._find_with_stack(image, bad, interpolated, background))
+            return Finding(mask=self._find_with_stack(image, bad, background))
+        return Finding(mask=self.search(image, bad, background).mask)
+
+    def search(
+        self, image: WorkingImage, bad: np.ndarray, background: float, *, keep: bool = True
+    ) -> engine.CosmicRaySearch:
+        """Find cosmic rays, and what to put in their place.
+
+        Parameters
+        ----------
+        image : `WorkingImage`
+            The image, in the unit of the config.
+        bad : `numpy.ndarray` [`bool`]
+            Pixels in which no cosmic ray starts; shape (ny, nx).
+        background : `float`
+            Constant background under the image.
+        keep : `bool`, optional
+            Whether to count toward ``nCrPixelMax`` as the original does where
+            it leaves the cosmic rays in the image.
+
+        Returns
+        -------
+        search : `lsst.meas.cosmicrays.engines.morphological.CosmicRaySearch`
+            Mask, number of cosmic rays, and values for their pixels.
+
+        Raises
+        ------
+        TooManyCosmicRaysError
+            Raised if more than ``nCrPixelMax`` pixels pass.
+        """
         try:
-            mask = engine.find_cosmic_rays(
+            return engine.search_cosmic_rays(
                 image.image,
                 image.variance,
                 bad,
-                interpolated,
+                image.any_plane(self.config.interpolatedPlanes),
                 image.psf_kernel,
                 background,
                 min_sigma=self.config.minSigma,
@@ -116,20 +144,18 @@ class MorphologicalFinderTask(CosmicRayFinderTask):
                 cond3_fac2=self.config.cond3_fac2,
                 n_iteration=self.config.niteration,
                 n_cr_pixel_max=self.config.nCrPixelMax,
+                keep=keep,
                 threads=self.config.threads,
             )
         except engine.TooManyCosmicRaysError as error:
             raise TooManyCosmicRaysError(
-                f"{error.count} pixels look like cosmic rays, more than nCrPixelMax={error.limit}; look for a "
-                "satellite trail, a wrong variance plane or a wrong PSF, or raise the limit.",
+                f"{error.count} pixels look like cosmic rays, more than nCrPixelMax={error.limit}; look for "
+                "a satellite trail, a wrong variance plane or a wrong PSF, or raise the limit.",
                 limit=error.limit,
                 count=error.count,
             ) from error
-        return Finding(mask=mask)
 
-    def _find_with_stack(
-        self, image: WorkingImage, bad: np.ndarray, interpolated: np.ndarray, background: float
-    ) -> np.ndarray:
+    def _find_with_stack(self, image: WorkingImage, bad: np.ndarray, background: float) -> np.ndarray:
         """Call ``lsst.meas.algorithms.findCosmicRays`` on a copy."""
         try:
             import lsst.afw.detection as afwDetection
@@ -150,7 +176,7 @@ class MorphologicalFinderTask(CosmicRayFinderTask):
         exposure.variance.array[:] = image.variance
         mask = exposure.mask
         mask.array[bad] |= mask.getPlaneBitMask("BAD")
-        mask.array[interpolated] |= mask.getPlaneBitMask("INTRP")
+        mask.array[image.any_plane(self.config.interpolatedPlanes)] |= mask.getPlaneBitMask("INTRP")
         kernel = afwImage.ImageD(np.ascontiguousarray(image.psf_kernel))
         psf = measAlgorithms.KernelPsf(afwMath.FixedKernel(kernel))
         settings = measAlgorithms.FindCosmicRaysConfig()

@@ -13,6 +13,8 @@ from .config import *
 from .cosmic_rays import *
 from .darks import *
 from .detector import *
+from .injection import *
+from .library import *
 from .particles import *
 from .psf import *
 from .scene import *

@@ -223,6 +223,7 @@ class CompareCosmicRaysConnections(PipelineTaskConnections, dimensions=DIMENSION
         for image in ("scienceImage", "differenceImage", "templateImage"):
             storage_class = getattr(config, f"{image}StorageClass")
             setattr(self, image, dataclasses.replace(getattr(self, image), storageClass=storage_class))
+        self.diaSources = dataclasses.replace(self.diaSources, storageClass=config.diaSourcesStorageClass)
         for unused in config.unused_connections():
             delattr(self, unused)
         for detection in config.detections:
@@ -318,6 +319,11 @@ class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCos
         doc="Storage class of the difference image.", default="DifferenceImage"
     )
     templateImageStorageClass = Field[str](doc="Storage class of the template.", default="VisitImage")
+    diaSourcesStorageClass = Field[str](
+        doc="Storage class to read DIASources with: ArrowAstropy, or AstropyTable where they are stored as "
+        "an afw SourceCatalog.",
+        default="ArrowAstropy",
+    )
     reading = ConfigField[WorkingImageConfig](doc="What to assume where an image does not say.")
 
     def setDefaults(self) -> None:

@@ -23,8 +23,8 @@ class DiaSourceColumnsConfig(Config):
     id = Field[str](doc="Identifier.", default="id")
     x = Field[str](doc="x (pixels).", default="x")
     y = Field[str](doc="y (pixels).", default="y")
-    ra = Field[str](doc="Right ascension (degrees).", default="ra")
-    dec = Field[str](doc="Declination (degrees).", default="dec")
+    ra = Field[str](doc="Right ascension (degrees, or the unit of the column).", default="ra")
+    dec = Field[str](doc="Declination (degrees, or the unit of the column).", default="dec")
     skySource = Field[str](
         doc="Is it a sky source, to be dropped? None are, if not set.", default=None, optional=True
     )

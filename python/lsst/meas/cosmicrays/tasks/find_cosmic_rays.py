@@ -12,19 +12,16 @@
 
 from __future__ import annotations
 
-__all__ = ["FindCosmicRaysConfig", "FindCosmicRaysConnections", "FindCosmicRaysTask", "config_digest"]
+__all__ = ["FindCosmicRaysConfig", "FindCosmicRaysConnections", "FindCosmicRaysTask"]
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import astropy.table
 import numpy as np
 
 from lsst.images import Image
-from lsst.pex.config import Config, ConfigField, Field
+from lsst.pex.config import ConfigField, Field
 from lsst.pipe.base import (
     AlgorithmError,
     InputQuantizedConnection,
@@ -39,7 +36,8 @@ from lsst.pipe.base import (
 from lsst.pipe.base.connectionTypes import Input, Output
 
 from ..finders import CosmicRayFinderTask, cosmicRayFinderRegistry
-from ..images import WorkingImage, WorkingImageConfig, make_cosmic_ray_mask, read_image
+from ..images import WorkingImageConfig, make_cosmic_ray_mask, read_image
+from .finder_summary import DetectionIdentity, config_digest, make_finder_summary
 
 DIMENSIONS = ("instrument", "visit", "detector")
 
@@ -147,7 +145,7 @@ class FindCosmicRaysTask(PipelineTask):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.finders: dict[str, CosmicRayFinderTask] = {}
-        for name in sorted(self.config.finders.names):
+        for name in sorted(self.config.finders.names, key=_order_of_running):
             finder_class = cosmicRayFinderRegistry[name]
             self.finders[name] = finder_class(
                 config=self.config.finders[name], name=name, parentTask=self, log=self.log.getChild(name)
@@ -215,66 +213,37 @@ class FindCosmicRaysTask(PipelineTask):
         """
         working = read_image(image, self.config.reading)
         masks, probabilities, summaries = {}, {}, {}
+        found: dict[str, np.ndarray | None] = {}
         for name, finder in self.finders.items():
+            finding, failure = None, ""
             try:
-                finding = finder.run(working)
+                finding = finder.run(working, found)
             except AlgorithmError as error:
+                failure = str(error)
                 self.log.warning("The finder %s failed: %s", name, error)
-                summaries[name] = self._summary(name, working, dataId, None, str(error))
+            found[self.config.detection_name(name)] = None if finding is None else finding.mask
+            n_usable = working.image.size - int(np.count_nonzero(finder.bad_pixels(working)))
+            identity = self._identify(name, dataId)
+            summaries[name] = make_finder_summary(identity, finding, n_usable=n_usable, failure=failure)
+            if finding is None:
                 continue
             masks[name] = make_cosmic_ray_mask(finding.mask, working.bbox)
             if finding.probability is not None:
                 probabilities[name] = Image(finding.probability, bbox=working.bbox)
-            summaries[name] = self._summary(name, working, dataId, finding, "")
         return Struct(masks=masks, probabilities=probabilities, summaries=summaries)
 
-    def _summary(
-        self,
-        name: str,
-        working: WorkingImage,
-        dataId: Mapping[str, Any] | None,
-        finding: Struct | None,
-        failure: str,
-    ) -> astropy.table.Table:
-        """Make the one row on what a finder did."""
+    def _identify(self, name: str, dataId: Mapping[str, Any] | None) -> DetectionIdentity:
+        """Say which detection a finder makes."""
         config = self.config.finders[name]
-        n_usable = working.image.size - int(np.count_nonzero(self.finders[name].bad_pixels(working)))
-        n_pixels = finding.n_pixels if finding is not None else 0
-        identity = dict(dataId or {})
-        return astropy.table.Table(
-            {
-                "instrument": [str(identity.get("instrument", ""))],
-                "visit": [np.int64(identity.get("visit", -1))],
-                "detector": [np.int64(identity.get("detector", -1))],
-                "detection": [self.config.detection_name(name)],
-                "finder": [name],
-                "kind": [self.config.connections.kind],
-                "variant": [self.config.connections.variant],
-                "engine": [str(config.engine)],
-                "n_pixels": [np.int64(n_pixels)],
-                "n_cosmic_rays": [np.int64(finding.n_cosmic_rays if finding is not None else 0)],
-                "n_usable": [np.int64(n_usable)],
-                "cr_pixels_per_mpix": [1e6 * n_pixels / n_usable if n_usable and not failure else np.nan],
-                "wall_time": [finding.wall_time if finding is not None else np.nan],
-                "config_digest": [config_digest(config)],
-                "failed": [bool(failure)],
-                "failure": [failure],
-            }
+        return DetectionIdentity(
+            finder=name,
+            kind=self.config.connections.kind,
+            variant=self.config.connections.variant,
+            engine=str(config.engine),
+            config_digest=config_digest(config),
+            data_id=dict(dataId or {}),
         )
 
 
-def config_digest(config: Config) -> str:
-    """Return a short fingerprint of a configuration.
-
-    Parameters
-    ----------
-    config : `lsst.pex.config.Config`
-        Any configuration.
-
-    Returns
-    -------
-    digest : `str`
-        Sixteen hexadecimal digits: equal for equal values of all fields.
-    """
-    values = json.dumps(config.toDict(), sort_keys=True, default=str)
-    return hashlib.sha256(values.encode()).hexdigest()[:16]
+def _order_of_running(name: str) -> tuple[bool, str]:
+    return cosmicRayFinderRegistry[name].needs_masks, name

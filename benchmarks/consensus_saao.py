@@ -1,0 +1,478 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Let finders vote on real exposures, and judge the votes by given masks.
+
+The exposures are those of one crowded field from the SAAO 1.0 m telescope
+that pyDIA (MichaelDAlbrow/pyDIA, MIT) comes with, beside each a mask of
+cosmic rays that was made by comparison with other epochs
+(``*_crmask.fits.gz``).  Rules are fitted to every other exposure and judged
+on the rest.  What an earlier run left in the output folder is used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table, vstack
+
+from lsst.images import Box
+from lsst.meas.cosmicrays.comparison import (
+    ComparedMasks,
+    LearnedConsensus,
+    PatternCounts,
+    VoteTables,
+    add_counts,
+    cluster_counts,
+    detection_bits,
+    find_components,
+    fit_learned_consensus,
+    judge_mask,
+    judgement_rates,
+    make_object_table,
+    rank_steps,
+    rank_votes,
+    truth_bits,
+    vote_by_cosmic_ray,
+    vote_by_pixel,
+    vote_by_weight,
+)
+from lsst.meas.cosmicrays.finders import cosmicRayFinderRegistry
+from lsst.meas.cosmicrays.images import WorkingImage
+from lsst.meas.cosmicrays.ingest import get_preset
+from lsst.meas.cosmicrays.ingest.preparation import prepare_file
+
+FINDERS: dict[str, tuple[str, dict[str, float]]] = {
+    "morphological": ("morphological", {}),
+    "astroscrappy": ("astroscrappy", {"sigclip": 5.0}),
+    "cosmic_conn": ("cosmic_conn", {"threshold": 0.5}),
+    "astroscrappy_8": ("astroscrappy", {"sigclip": 8.0}),
+    "cosmic_conn_0.1": ("cosmic_conn", {"threshold": 0.1}),
+}
+"""Detections: a finder, and what of its configuration is not the default."""
+
+THREE = ("morphological", "astroscrappy", "cosmic_conn")
+FOUR = ("morphological", "astroscrappy", "astroscrappy_8", "cosmic_conn_0.1")
+FLAWED = {
+    12: "smooth blobs of 13 to 55 pixels, mostly in a row",
+    15: "smooth blobs of 25 to 55 pixels beside bright stars",
+    19: "smooth blobs of 9 to 37 pixels on stars",
+    43: "the centres of some forty stars",
+    53: "the bleed trail of a saturated star",
+}
+"""Exposures whose mask has what is no cosmic ray, as one sees at a glance."""
+
+PLANES = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA", "COSMIC_RAY")
+STAMP = 24
+MIN_CONTRAST = 0.5
+MIN_SNR = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """One exposure with its masks."""
+
+    number: int
+    image: np.ndarray
+    variance: np.ndarray
+    truth: np.ndarray
+    usable: np.ndarray
+    masks: dict[str, np.ndarray]
+    wall_times: dict[str, float]
+
+
+def main() -> None:
+    """Prepare, find, judge, and write tables and galleries."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the exposures and masks")
+    parser.add_argument("output", type=Path, help="folder for intermediate results, tables and galleries")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    exposures = list(read_exposures(arguments.data, arguments.output))
+    good = [exposure for exposure in exposures if exposure.number not in FLAWED]
+    for title, chosen in (("All exposures", exposures), ("Without those of flawed masks", good)):
+        table, masks = judge_rules(chosen[::2], chosen[1::2])
+        print_rates(title, len(chosen), table)
+    ranking, steps = rank(good)
+    print("\n## Ranking of votes by the F1 of pixels\n")
+    print_table(ranking[:12])
+    print_table(ranking[np.asarray(ranking["frontier"])])
+    print("\n## What each further detection adds\n")
+    print_table(steps)
+    judged = good[1::2]
+    print("\n## What is left\n")
+    for kind in ("false", "missed"):
+        describe_errors(kind, judged, masks, arguments.output / f"consensus_saao_{kind}.png")
+    describe_errors(
+        "missed",
+        [exposure for exposure in exposures if exposure.number in FLAWED],
+        None,
+        arguments.output / "consensus_saao_flawed.png",
+    )
+
+
+def read_exposures(data: Path, output: Path) -> Iterator[Exposure]:
+    """Read exposures, with the masks of all finders.
+
+    Parameters
+    ----------
+    data : `~pathlib.Path`
+        Folder of the exposures.
+    output : `~pathlib.Path`
+        Folder in which masks are kept.
+
+    Yields
+    ------
+    exposure : `Exposure`
+        An exposure.
+    """
+    for truth_file in sorted(data.glob("*_crmask.fits.gz")):
+        name = truth_file.name.removesuffix("_crmask.fits.gz")
+        kept = output / f"{name}.npz"
+        if not kept.exists():
+            np.savez_compressed(kept, **find_all(data, name))
+        with np.load(kept) as arrays:
+            yield Exposure(
+                number=int(name[-4:]),
+                image=arrays["image"],
+                variance=arrays["variance"],
+                truth=fits.getdata(truth_file) > 0,
+                usable=arrays["usable"],
+                masks={detection: arrays[f"mask_{detection}"] for detection in FINDERS},
+                wall_times={detection: float(arrays[f"time_{detection}"]) for detection in FINDERS},
+            )
+
+
+def find_all(data: Path, name: str) -> dict[str, np.ndarray]:
+    """Prepare an exposure and run every finder on it.
+
+    Parameters
+    ----------
+    data : `~pathlib.Path`
+        Folder of the exposures.
+    name : `str`
+        Name of the file, without extension.
+
+    Returns
+    -------
+    arrays : `dict`
+        Image, variance, usable pixels, and a mask and run time of each
+        detection.
+    """
+    prepared = prepare_file(data / f"{name}.fits", get_preset("saao"), data / "recurrent_badpix.fits.gz")
+    if prepared.errors:
+        raise SystemExit("\n".join(str(error) for error in prepared.errors))
+    (frame,) = prepared.frames
+    science = frame.science
+    ny, nx = science.image.shape
+    kernel = frame.psf.psf.compute_kernel_image(x=nx / 2, y=ny / 2).array.astype(np.float64)
+    nothing = np.zeros((ny, nx), dtype=bool)
+    working = WorkingImage(
+        image=np.asarray(science.image, dtype=np.float32),
+        variance=np.asarray(science.variance, dtype=np.float32),
+        planes={plane: science.planes.get(plane, nothing) for plane in PLANES},
+        bbox=Box.from_shape((ny, nx)),
+        psf_kernel=kernel / kernel.sum(),
+        psf_fwhm=frame.psf.fwhm,
+    )
+    arrays = {"image": working.image, "variance": working.variance, "usable": ~science.bad}
+    for detection, (finder, values) in FINDERS.items():
+        finder_class = cosmicRayFinderRegistry[finder]
+        config = finder_class.ConfigClass()
+        config.update(**values)
+        task = finder_class(config=config, name=finder)
+        if not arrays.keys() & {f"mask_{other}" for other in FINDERS if FINDERS[other][0] == finder}:
+            task.run(working)  # Compiled code is loaded, and weights are read.
+        found = task.run(working)
+        arrays[f"mask_{detection}"] = found.mask
+        arrays[f"time_{detection}"] = np.float64(found.wall_time)
+    return arrays
+
+
+def judge_rules(fitting: Sequence[Exposure], judging: Sequence[Exposure]) -> tuple[Table, list[np.ndarray]]:
+    """Judge every rule on exposures that it was not fitted to.
+
+    Parameters
+    ----------
+    fitting, judging : `~collections.abc.Sequence` [`Exposure`]
+        Exposures to fit the learned rules to, and to judge all rules by.
+
+    Returns
+    -------
+    table : `astropy.table.Table`
+        One row a rule.
+    masks : `list` [`numpy.ndarray`]
+        Masks of the rule with the best F1 of pixels.
+    """
+    rules: dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = {
+        name: lambda masks, name=name: masks[name] for name in FINDERS
+    }
+    for at_least in (1, 2, 3):
+        rules[f"pixel votes, {at_least} of 3"] = lambda masks, k=at_least: vote_by_pixel(_of(masks, THREE), k)
+    rules["by CR, 2 of 3, pixels of 1"] = lambda masks: vote_by_cosmic_ray(_of(masks, THREE), 2, 1)
+    rules["by CR, 3 of 3, pixels of 2"] = lambda masks: vote_by_cosmic_ray(_of(masks, THREE), 3, 2)
+    weights = fit_weights(fitting)
+    rules[f"weights {weights} of four"] = lambda masks: (
+        vote_by_weight(_of(masks, FOUR), weights) >= np.float32(0.5)
+    )
+    for label, members in (("three", THREE), ("four", FOUR), ("five", tuple(FINDERS))):
+        learned = fit(members, fitting)
+        rules[f"learned, {label}"] = lambda masks, rule=learned: rule.decide(rule.probability(masks))
+    rows, made = [], {}
+    for name, rule in rules.items():
+        made[name] = [rule(exposure.masks) for exposure in judging]
+        counts = [
+            judge_mask(mask, exposure.truth, exposure.usable)
+            for mask, exposure in zip(made[name], judging, strict=True)
+        ]
+        rows.append({"rule": name, **judgement_rates(np.array(counts))})
+    best = max(rows, key=lambda row: row["f1"])
+    return Table(rows=rows), made[best["rule"]]
+
+
+def fit(members: Sequence[str], exposures: Sequence[Exposure]) -> LearnedConsensus:
+    """Fit a learned rule.
+
+    Parameters
+    ----------
+    members : `~collections.abc.Sequence` [`str`]
+        Detections that vote.
+    exposures : `~collections.abc.Sequence` [`Exposure`]
+        Exposures to learn from.
+
+    Returns
+    -------
+    rule : `LearnedConsensus`
+        The rule.
+    """
+    counts = PatternCounts.add(
+        PatternCounts.count(_of(exposure.masks, members), exposure.truth, exposure.usable)
+        for exposure in exposures
+    )
+    return fit_learned_consensus(members, counts)
+
+
+def fit_weights(exposures: Sequence[Exposure]) -> tuple[int, ...]:
+    """Try all weights of 0 to 3 for four detections.
+
+    Parameters
+    ----------
+    exposures : `~collections.abc.Sequence` [`Exposure`]
+        Exposures to learn from.
+
+    Returns
+    -------
+    weights : `tuple` [`int`, ...]
+        Those of the best F1 of pixels, where half of the weight is needed.
+    """
+    counts = add_counts(
+        ComparedMasks(
+            (*detection_bits(FOUR), *truth_bits([np.nan])),
+            (*_of(exposure.masks, FOUR), exposure.truth),
+            exposure.usable,
+        ).count()
+        for exposure in exposures
+    )
+    code, n = np.asarray(counts["code"], dtype=np.int64), np.asarray(counts["n"])
+    votes, is_true = (code[:, np.newaxis] >> np.arange(len(FOUR))) & 1, code >> len(FOUR) & 1 == 1
+
+    def dice(weights: tuple[int, ...]) -> float:
+        voted = 2 * votes @ np.array(weights) >= max(sum(weights), 1)
+        return 2.0 * n[voted & is_true].sum() / (n[voted].sum() + n[is_true].sum())
+
+    return max(((a, b, c, d) for a, b, c, d in np.ndindex(4, 4, 4, 4)), key=dice)
+
+
+def rank(exposures: Sequence[Exposure]) -> tuple[Table, Table]:
+    """Rank all votes of all subsets from joint counts.
+
+    Parameters
+    ----------
+    exposures : `~collections.abc.Sequence` [`Exposure`]
+        Exposures with truth.
+
+    Returns
+    -------
+    ranking, steps : `astropy.table.Table`
+        What `rank_votes` and `rank_steps` return.
+    """
+    bits = (*detection_bits(list(FINDERS)), *truth_bits([np.nan]))
+    compared = [
+        ComparedMasks(bits, (*_of(exposure.masks, list(FINDERS)), exposure.truth), exposure.usable)
+        for exposure in exposures
+    ]
+    clusters, objects = [], []
+    for number, masks in enumerate(compared):
+        counts = cluster_counts(masks)
+        counts["visit"], counts["detector"] = number, 0
+        clusters.append(counts)
+        objects.append(make_object_table(masks, exposures[number].image, reference=len(FINDERS)))
+    tables = VoteTables(
+        counts=add_counts(masks.count() for masks in compared),
+        counts_dilated=add_counts(masks.count_dilated() for masks in compared),
+        stamps=Table({"available": np.zeros(0, np.uint64), "code": np.zeros(0, np.uint64)}),
+        objects=vstack(objects),
+        visits=[masks.count() for masks in compared],
+        clusters=vstack(clusters),
+    )
+    wall_times = {
+        name: float(np.median([exposure.wall_times[name] for exposure in exposures])) for name in FINDERS
+    }
+    ranking = rank_votes(bits, tables, wall_times)
+    return ranking, rank_steps(ranking)
+
+
+def describe_errors(
+    kind: str, exposures: Sequence[Exposure], masks: Sequence[np.ndarray] | None, path: Path
+) -> None:
+    """Count and draw what a mask has too much or too little.
+
+    Parameters
+    ----------
+    kind : `str`
+        "false" or "missed".
+    exposures : `~collections.abc.Sequence` [`Exposure`]
+        Exposures with truth.
+    masks : `~collections.abc.Sequence` [`numpy.ndarray`] or `None`
+        Mask of each; `None` for that of at least two of three.
+    path : `~pathlib.Path`
+        Where to draw the largest.
+    """
+    errors = []
+    for number, exposure in enumerate(exposures):
+        mask = vote_by_pixel(_of(exposure.masks, THREE), 2) if masks is None else masks[number]
+        found, true = mask & exposure.usable, exposure.truth & exposure.usable
+        owner, other = (found, true) if kind == "false" else (true, found)
+        parts = find_components(owner)
+        matched = parts.maximum(other[parts.rows, parts.columns]) > 0
+        for part in np.flatnonzero(~matched):
+            pixels = parts.labels == part
+            rows, columns = parts.rows[pixels], parts.columns[pixels]
+            errors.append((exposure, mask, rows, columns, _is_sharp(exposure, owner, rows, columns)))
+    n_sharp = sum(error[-1] for error in errors)
+    n_pixels = sum(error[2].size for error in errors)
+    print(
+        f"{path.stem}: {len(errors)} components of {n_pixels} pixels are {kind}; {n_sharp} of them are "
+        "sharper than any star can be."
+    )
+    _draw(errors, path)
+
+
+def _is_sharp(exposure: Exposure, owner: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> bool:
+    """Say whether the brightest pixel stands out of its neighbours as no
+    star can.
+
+    Of the height of a star of FWHM 4 pixels, the best seeing here, its centre
+    has less than a quarter more than its eight neighbours; a hit pixel can
+    have nearly all.  The height is taken above the darkest tenth of the
+    surroundings, so that a cosmic ray on a star rather counts as not sharp.
+    """
+    brightest = np.argmax(exposure.image[rows, columns])
+    y, x = rows[brightest], columns[brightest]
+    near, wide = (
+        (slice(max(y - size, 0), y + size + 1), slice(max(x - size, 0), x + size + 1)) for size in (1, 7)
+    )
+    neighbours = exposure.image[near][~owner[near]]
+    if neighbours.size < 3:
+        return False
+    peak = float(exposure.image[y, x])
+    excess = peak - float(np.median(neighbours))
+    height = peak - float(np.percentile(exposure.image[wide], 10.0))
+    return excess > MIN_SNR * float(np.sqrt(exposure.variance[y, x])) and excess > MIN_CONTRAST * height
+
+
+def _draw(errors: list, path: Path, n_columns: int = 10, n_rows: int = 5) -> None:
+    chosen = np.random.default_rng(1).permutation(len(errors))[: n_columns * n_rows]
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(1.1 * n_columns, 1.25 * n_rows))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, index in zip(axes.flat, chosen, strict=False):
+        exposure, mask, rows, columns, sharp = errors[index]
+        y, x = int(rows.mean()) - STAMP // 2, int(columns.mean()) - STAMP // 2
+        cut = (slice(max(y, 0), y + STAMP), slice(max(x, 0), x + STAMP))
+        noise = np.sqrt(np.median(exposure.variance[cut]))
+        pixels = np.arcsinh((exposure.image[cut] - np.median(exposure.image[cut])) / (2.0 * noise))
+        axis.imshow(pixels, origin="lower", cmap="gray")
+        for marked, colour in ((exposure.truth[cut], "lime"), (mask[cut], "red")):
+            if marked.any():
+                axis.contour(marked, [0.5], colors=colour, linewidths=0.7)
+        axis.set_title(f"{exposure.number}{' sharp' if sharp else ''}", fontsize=6, pad=1)
+    figure.tight_layout(pad=0.2)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def print_rates(title: str, n_exposures: int, table: Table) -> None:
+    """Print how good rules are.
+
+    Parameters
+    ----------
+    title : `str`
+        Heading.
+    n_exposures : `int`
+        Number of exposures, those of the fit included.
+    table : `astropy.table.Table`
+        What `judge_rules` returned.
+    """
+    print(f"\n## {title}: {n_exposures}, judged on {table['n_detectors'][0]} that were not fitted\n")
+    print("| | strict pixels: purity / completeness / F1 | within 1 pixel: F1 | CRs found / purity of CRs |")
+    print("|---|---|---|---|")
+    for row in table:
+        print(
+            f"| {row['rule']} | {row['purity']:.3f} / {row['completeness']:.3f} / {row['f1']:.3f} "
+            f"({row['f1_lo']:.3f}-{row['f1_hi']:.3f}) | {row['f1_1px']:.3f} "
+            f"({row['f1_1px_lo']:.3f}-{row['f1_1px_hi']:.3f}) | {row['object_completeness']:.3f} / "
+            f"{row['object_purity']:.3f} |"
+        )
+    print(f"\n{table['n_true_objects'][0]} true cosmic rays of {table['tp'][0] + table['fn'][0]} pixels.")
+
+
+def print_table(table: Table) -> None:
+    """Print the main columns of a ranking in Markdown.
+
+    Parameters
+    ----------
+    table : `astropy.table.Table`
+        A ranking, or its steps.
+    """
+    names = [
+        "members",
+        "at_least",
+        "purity",
+        "completeness",
+        "f1",
+        "f1_lo",
+        "f1_hi",
+        "f1_1px_min",
+        "f1_1px_max",
+    ]
+    names += ["object_completeness", "object_purity", "gain", "wall_time"]
+    names = [name for name in names if name in table.colnames]
+    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
+    for row in table:
+        cells = (f"{row[name]:.3f}" if table[name].dtype.kind == "f" else str(row[name]) for name in names)
+        print("| " + " | ".join(cells) + " |")
+    print()
+
+
+def _of(masks: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+    return [masks[name] for name in names]
+
+
+if __name__ == "__main__":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        main()

@@ -1,0 +1,320 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Paint real cosmic rays on images, and write down where they are."""
+
+from __future__ import annotations
+
+__all__ = [
+    "InjectCosmicRaysConfig",
+    "InjectCosmicRaysConnections",
+    "InjectCosmicRaysTask",
+    "UnknownRateError",
+]
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from astropy.table import Table
+
+from lsst.images import Image
+from lsst.pex.config import ConfigField, Field, ListField
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+from lsst.pipe.base.connectionTypes import Input, Output
+
+from ..comparison import dilate, exposed_area_time
+from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
+from ..simulation import (
+    DarkFootprints,
+    LibraryError,
+    inject_footprints,
+    library_stamps,
+    paint_on_pixels,
+    read_dark_footprints,
+)
+from .bounds import check_bounds
+
+DIMENSIONS = ("instrument", "visit", "detector")
+INSTRUMENT = ("instrument",)
+SECONDS_PER_MINUTE = 60.0
+
+
+class UnknownRateError(RuntimeError):
+    """Raised when it cannot be known how many cosmic rays an image gets."""
+
+
+class InjectCosmicRaysConnections(
+    PipelineTaskConnections, dimensions=DIMENSIONS, defaultTemplates={"prefix": "injected_"}
+):
+    """Connections of `InjectCosmicRaysTask`."""
+
+    image = Input(
+        doc="Image on which cosmic rays are painted.",
+        name="visit_image",
+        storageClass="VisitImage",
+        dimensions=DIMENSIONS,
+    )
+    knownCosmicRays = Input(
+        doc="Cosmic rays that the image is known to have, if any.",
+        name="cr_truth",
+        storageClass="MaskV2",
+        dimensions=DIMENSIONS,
+        minimum=0,
+    )
+    library = Input(
+        doc="Library of footprints, as MakeCosmicRayLibraryTask makes it.",
+        name="cr_library",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    librarySummary = Input(
+        doc="How long and on which area the library was gathered.",
+        name="cr_library_summary",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    injectedImage = Output(
+        doc="The image with the cosmic rays on it.",
+        name="{prefix}visit_image",
+        storageClass="VisitImage",
+        dimensions=DIMENSIONS,
+    )
+    truthCharge = Output(
+        doc="Charge of the cosmic rays in each pixel, electrons.",
+        name="cr_truth_charge",
+        storageClass="ImageV2",
+        dimensions=DIMENSIONS,
+    )
+    truthCatalog = Output(
+        doc="The cosmic rays: id, x, y, n_pixels, charge, length, kind.",
+        name="cr_truth_catalog",
+        storageClass="ArrowAstropy",
+        dimensions=DIMENSIONS,
+    )
+
+    def __init__(self, *, config: InjectCosmicRaysConfig):
+        super().__init__(config=config)
+        for name in ("image", "injectedImage"):
+            replaced = dataclasses.replace(getattr(self, name), storageClass=config.imageStorageClass)
+            setattr(self, name, replaced)
+        if config.libraryFile is not None:
+            del self.library
+            del self.librarySummary
+
+
+class InjectCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=InjectCosmicRaysConnections):
+    """Configuration of `InjectCosmicRaysTask`."""
+
+    libraryFile = Field[str](
+        doc="FITS table of footprints, as imSim (LSSTDESC) keeps them.  Without it, the dataset cr_library "
+        "is read.",
+        default=None,
+        optional=True,
+    )
+    rate = Field[float](
+        doc="Cosmic rays per cm^2 and minute; as many as in the library, if not set.",
+        default=None,
+        optional=True,
+        check=lambda value: value >= 0.0,
+    )
+    libraryPixelSize = Field[float](
+        doc="Side (mm) of the pixels with which a libraryFile was gathered.",
+        default=0.01,
+        check=lambda value: value > 0.0,
+    )
+    minCharge = Field[float](
+        doc="Least charge (electrons) of a footprint; those with less may be noise of the darks.",
+        default=200.0,
+        check=lambda value: value >= 0.0,
+    )
+    avoidPlanes = ListField[str](
+        doc="Mask planes whose pixels are not painted on: truth could not be seen there. Each must exist.",
+        default=["BAD", "SATURATED", "INTERPOLATED", "NO_DATA", "COSMIC_RAY"],
+    )
+    doMaskKnown = Field[bool](
+        doc="Set the plane BAD of known cosmic rays and their neighbours, so that they do not count?",
+        default=True,
+    )
+    seed = Field[int](
+        doc="Seed; with visit and detector it settles every cosmic ray.",
+        default=2022,
+        check=lambda value: value >= 0,
+    )
+    imageStorageClass = Field[str](doc="Storage class of the image.", default="VisitImage")
+    reading = ConfigField[WorkingImageConfig](doc="What to assume where the image does not say.")
+
+    def setDefaults(self) -> None:
+        super().setDefaults()
+        # Nothing here depends on the PSF: an image without one will do.
+        self.reading.psfFwhm = 4.0
+
+
+class InjectCosmicRaysTask(PipelineTask):
+    """Paint footprints of real cosmic rays on an image.
+
+    The image should have no other cosmic rays, or they should be known: what
+    is not in the truth counts against the finders.
+    """
+
+    ConfigClass: ClassVar[type[InjectCosmicRaysConfig]] = InjectCosmicRaysConfig
+    _DefaultName: ClassVar[str] = "injectCosmicRays"
+    config: InjectCosmicRaysConfig
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read the image, paint, and write.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            Butler of this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            Inputs.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            Outputs.
+        """
+        data_id = inputRefs.image.dataId
+        identity = {dimension: data_id[dimension] for dimension in DIMENSIONS}
+        butlerQC.put(self.run(**butlerQC.get(inputRefs), dataId=identity), outputRefs)
+
+    def run(
+        self,
+        image: Any,
+        dataId: Mapping[str, Any],
+        knownCosmicRays: Any = None,
+        library: Table | None = None,
+        librarySummary: Table | None = None,
+    ) -> Struct:
+        """Paint cosmic rays on a copy of an image.
+
+        Parameters
+        ----------
+        image : `lsst.images.MaskedImage` or `lsst.afw.image.Exposure`
+            The image; it is not changed.
+        dataId : `~collections.abc.Mapping`
+            With ``visit`` and ``detector``, for the seed.
+        knownCosmicRays : `lsst.images.Mask`, optional
+            Cosmic rays that it has.
+        library, librarySummary : `astropy.table.Table`, optional
+            Library, if the config names no file.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            With ``injectedImage`` (of the type of the image),
+            ``truthCharge`` (`lsst.images.Image`, electrons) and
+            ``truthCatalog`` (`astropy.table.Table`; positions in the pixel
+            coordinates of the detector).
+
+        Raises
+        ------
+        UnknownRateError
+            Raised if the exposure time or the pixel size is not known.
+        LibraryError
+            Raised if no footprint has enough charge.
+        PlacementError
+            Raised if the image has no room.
+        """
+        working = read_image(image, self.config.reading)
+        check_bounds(working.bbox, {"mask of known cosmic rays": knownCosmicRays})
+        known = np.zeros(working.image.shape, dtype=bool)
+        if knownCosmicRays is not None:
+            known = dilate(read_mask(knownCosmicRays))
+        stamps, library_rate = self._read_library(library, librarySummary)
+        rng = np.random.default_rng((self.config.seed, int(dataId["visit"]), int(dataId["detector"])))
+        injection = inject_footprints(
+            working.image.shape,
+            known | working.not_finite() | working.any_plane(self.config.avoidPlanes),
+            stamps,
+            self._expect(working, library_rate),
+            rng,
+        )
+        self.log.info("Painted %d cosmic rays.", len(injection.catalog))
+        catalog = injection.catalog
+        catalog["x"] += working.bbox.x.start
+        catalog["y"] += working.bbox.y.start
+        return Struct(
+            injectedImage=self._paint(image, working, injection.charge, known),
+            truthCharge=Image(injection.charge, bbox=working.bbox),
+            truthCatalog=catalog,
+        )
+
+    def _read_library(self, library: Table | None, summary: Table | None) -> tuple[list[np.ndarray], float]:
+        """Return the footprints, and how many fall per cm^2 and minute."""
+        library_file: str | None = self.config.libraryFile
+        if library_file is not None:
+            darks = read_dark_footprints(library_file)
+            pixel_size = self.config.libraryPixelSize
+        elif library is not None and summary is not None:
+            row = summary[0]
+            darks = DarkFootprints(library_stamps(library), float(row["exposure_time"]), int(row["n_pixels"]))
+            pixel_size = float(row["pixel_size"])
+        else:
+            raise LibraryError("There is no library: set libraryFile, or run MakeCosmicRayLibraryTask.")
+        stamps = [stamp for stamp in darks.stamps if stamp.sum() >= max(self.config.minCharge, 1.0)]
+        if not stamps:
+            raise LibraryError(
+                f"None of the {len(darks.stamps)} footprints of the library has {self.config.minCharge:g} "
+                "electrons: lower minCharge."
+            )
+        area_time = exposed_area_time(darks.n_pixels, pixel_size, darks.exposure_time)
+        return stamps, SECONDS_PER_MINUTE * len(stamps) / area_time
+
+    def _expect(self, working: WorkingImage, library_rate: float) -> float:
+        """Return how many cosmic rays are expected on the image."""
+        if working.exposure_time is None or working.pixel_size is None:
+            raise UnknownRateError(
+                "The image does not say its exposure time or pixel size, so how many cosmic rays hit it is "
+                "not known: set reading.exposureTime and reading.pixelSize."
+            )
+        rate = library_rate if self.config.rate is None else self.config.rate
+        area_time = exposed_area_time(working.image.size, working.pixel_size, working.exposure_time)
+        return rate / SECONDS_PER_MINUTE * area_time
+
+    def _paint(self, image: Any, working: WorkingImage, charge: np.ndarray, known: np.ndarray) -> Any:
+        """Return a copy of the image with the charge on it."""
+        painted = image.clone() if hasattr(image, "clone") else image.copy()
+        stored, variance = (working.image, working.variance) if working.stored is None else working.stored
+        # Exact where the calibration varies over the image.
+        electrons_per_unit = np.sqrt(
+            np.divide(
+                working.variance,
+                variance,
+                out=np.full(variance.shape, working.scale**2, dtype=np.float64),
+                where=variance > 0.0,
+            )
+        )
+        painted.image.array[...], painted.variance.array[...] = paint_on_pixels(
+            stored, variance, charge, electrons_per_unit
+        )
+        if self.config.doMaskKnown and known.any():
+            _set_bad(painted.mask, known)
+        return painted
+
+
+def _set_bad(mask: Any, pixels: np.ndarray) -> None:
+    if hasattr(mask, "getPlaneBitMask"):
+        mask.array[pixels] |= mask.getPlaneBitMask("BAD")
+    else:
+        mask.set("BAD", mask.get("BAD") | pixels)

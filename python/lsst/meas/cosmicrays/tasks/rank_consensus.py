@@ -1,0 +1,212 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rank every vote of every subset of detections, from gathered tables."""
+
+from __future__ import annotations
+
+__all__ = ["RankConsensusConfig", "RankConsensusConnections", "RankConsensusTask"]
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from astropy.table import Table
+
+from lsst.pex.config import Field, ListField
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+from lsst.pipe.base.connectionTypes import Input, Output
+
+from ..comparison import MAX_RANKED, VoteTables, rank_steps, rank_votes, read_bits, stack_tables
+
+INSTRUMENT = ("instrument",)
+VISIT = ("instrument", "visit")
+
+
+class RankConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
+    """Connections of `RankConsensusTask`."""
+
+    counts = Input(
+        doc="Joint histogram of the masks, of all visits.",
+        name="cr_instrument_counts",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    countsDilated = Input(
+        doc="Joint histogram of the masks and their 1-pixel dilations, of all visits.",
+        name="cr_instrument_counts_dilated",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    detections = Input(
+        doc="What the bits of the codes are.",
+        name="cr_instrument_detections",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    summary = Input(
+        doc="Run times of the detections.",
+        name="cr_instrument_summary",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    stamps = Input(
+        doc="Stamps of all visits.",
+        name="cr_instrument_stamps",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    objects = Input(
+        doc="Cosmic rays of all visits.",
+        name="cr_instrument_objects",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    visitCounts = Input(
+        doc="Joint histograms of the visits, for intervals.",
+        name="cr_visit_counts",
+        storageClass="ArrowAstropy",
+        dimensions=VISIT,
+        multiple=True,
+    )
+    visitClusterCounts = Input(
+        doc="Joint histograms within every cosmic ray, for intervals where there are few visits.",
+        name="cr_visit_cluster_counts",
+        storageClass="ArrowAstropy",
+        dimensions=VISIT,
+        multiple=True,
+    )
+    ranking = Output(
+        doc="Every subset of detections and every threshold: how good, and how slow.",
+        name="cr_consensus_ranking",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    steps = Output(
+        doc="What each further detection adds, and what it costs.",
+        name="cr_consensus_steps",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+
+
+class RankConsensusConfig(PipelineTaskConfig, pipelineConnections=RankConsensusConnections):
+    """Configuration of `RankConsensusTask`."""
+
+    detections = ListField[str](
+        doc="Detections that may vote; all that were compared, if empty.",
+        default=[],
+        maxLength=MAX_RANKED,
+    )
+    maxMembers = Field[int](
+        doc="Most detections that vote together.", default=6, check=lambda value: value >= 1
+    )
+    nBootstrap = Field[int](
+        doc="Number of replicates from which the intervals of pixel-wise rates follow.",
+        default=500,
+        check=lambda value: value >= 1,
+    )
+    seed = Field[int](doc="Seed of the bootstrap.", default=2022, check=lambda value: value >= 0)
+
+
+class RankConsensusTask(PipelineTask):
+    """Find out which detections should vote, and how many must agree.
+
+    Everything follows from the joint codes that a comparison left: no pixel
+    is read again.
+    """
+
+    ConfigClass: ClassVar[type[RankConsensusConfig]] = RankConsensusConfig
+    _DefaultName: ClassVar[str] = "rankConsensus"
+    config: RankConsensusConfig
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read the tables, rank, and write.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            Butler of this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            Inputs.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            Outputs.
+        """
+        for name in ("visitCounts", "visitClusterCounts"):
+            getattr(inputRefs, name).sort(key=lambda ref: ref.dataId)
+        butlerQC.put(self.run(**butlerQC.get(inputRefs)), outputRefs)
+
+    def run(
+        self,
+        counts: Table,
+        countsDilated: Table,
+        detections: Table,
+        summary: Table,
+        stamps: Table,
+        objects: Table,
+        visitCounts: Sequence[Table],
+        visitClusterCounts: Sequence[Table],
+    ) -> Struct:
+        """Rank the votes of all subsets of detections.
+
+        Parameters
+        ----------
+        counts, countsDilated : `astropy.table.Table`
+            Joint histograms of all visits.
+        detections : `astropy.table.Table`
+            What the bits are.
+        summary : `astropy.table.Table`
+            One row a detection, with ``wall_time_median``.
+        stamps, objects : `astropy.table.Table`
+            Stamps and cosmic rays of all visits.
+        visitCounts, visitClusterCounts : `~collections.abc.Sequence`
+            Joint histograms of each visit, and of its cosmic rays.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            With ``ranking`` and ``steps`` (`astropy.table.Table`).
+
+        Raises
+        ------
+        ValueError
+            Raised if there is no truth, or no detector with all masks.
+        """
+        tables = VoteTables(
+            counts,
+            countsDilated,
+            stamps,
+            objects,
+            visitCounts,
+            stack_tables([({}, table) for table in visitClusterCounts]) if visitClusterCounts else None,
+        )
+        wall_times = {str(row["detection"]): float(row["wall_time_median"]) for row in summary}
+        ranking = rank_votes(
+            read_bits(detections),
+            tables,
+            wall_times,
+            detections=list(self.config.detections),
+            max_members=self.config.maxMembers,
+            n_replicates=self.config.nBootstrap,
+            seed=self.config.seed,
+        )
+        return Struct(ranking=ranking, steps=rank_steps(ranking))

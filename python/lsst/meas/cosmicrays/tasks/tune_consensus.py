@@ -1,0 +1,347 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fit the learned rule of a consensus on some visits, judge it on others."""
+
+from __future__ import annotations
+
+__all__ = ["TuneConsensusConfig", "TuneConsensusConnections", "TuneConsensusTask"]
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from astropy.table import Table
+
+from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    NoWorkFound,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+from lsst.pipe.base.connectionTypes import Input, Output
+
+from ..comparison import (
+    CORE_THRESHOLDS,
+    LearnedConsensus,
+    PatternCounts,
+    fit_learned_consensus,
+    judge_mask,
+    judgement_rates,
+    truth_from_charge,
+    vote_by_pixel,
+)
+from ..images import WorkingImageConfig, read_image, read_mask
+from .bounds import check_bounds
+
+DETECTOR = ("instrument", "visit", "detector")
+INSTRUMENT = ("instrument",)
+
+
+class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
+    """Connections of `TuneConsensusTask`.
+
+    Besides those below there are, for every detection in the config, the
+    inputs ``mask_{detection}`` of all detectors that have it.
+    """
+
+    scienceImage = Input(
+        doc="Science images: their bad pixels and variance.",
+        name="visit_image",
+        storageClass="VisitImage",
+        dimensions=DETECTOR,
+        multiple=True,
+        deferLoad=True,
+    )
+    truthCharge = Input(
+        doc="Charge of cosmic rays in each pixel, electrons.",
+        name="cr_truth_charge",
+        storageClass="ImageV2",
+        dimensions=DETECTOR,
+        multiple=True,
+        deferLoad=True,
+    )
+    truthMask = Input(
+        doc="True cosmic rays, where only their pixels are known.",
+        name="cr_truth",
+        storageClass="MaskV2",
+        dimensions=DETECTOR,
+        multiple=True,
+        deferLoad=True,
+    )
+    model = Output(
+        doc="Learned rule: one row, with the rule as JSON, and what it was fitted to.",
+        name="cr_consensus_model",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+    judgement = Output(
+        doc="How good the learned rule, the votes and each detection are, on both sets of visits.",
+        name="cr_consensus_judgement",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
+
+    def __init__(self, *, config: TuneConsensusConfig):
+        super().__init__(config=config)
+        self.scienceImage = dataclasses.replace(self.scienceImage, storageClass=config.imageStorageClass)
+        if config.truth == "charge":
+            del self.truthMask
+        else:
+            del self.truthCharge
+        for detection in config.detections:
+            mask = Input(
+                doc=f"Cosmic rays of {detection}.",
+                name=f"cr_mask_{detection}",
+                storageClass="MaskV2",
+                dimensions=DETECTOR,
+                multiple=True,
+                deferLoad=True,
+                minimum=0,
+            )
+            setattr(self, f"mask_{detection}", mask)
+
+
+class TuneConsensusConfig(PipelineTaskConfig, pipelineConnections=TuneConsensusConnections):
+    """Configuration of `TuneConsensusTask`."""
+
+    detections = ListField[str](
+        doc="Detections that vote, each {finder}_{kind}{variant}.",
+        default=["morphological_science", "astroscrappy_science", "cosmic_conn_science"],
+    )
+    truth = ChoiceField[str](
+        doc="What is known of the true cosmic rays.",
+        default="charge",
+        optional=False,
+        allowed={
+            "charge": "The charge they left in each pixel (connection truthCharge).",
+            "mask": "Their pixels (connection truthMask).",
+        },
+    )
+    truthMinSigma = Field[float](
+        doc="A pixel with at least this charge, in units of its noise without cosmic rays, is truth.",
+        default=2.0,
+        check=lambda value: value > 0.0,
+    )
+    fitVisits = ListField[int](
+        doc="Visits to fit the rule to; the others judge it. Every other visit, if empty.", default=[]
+    )
+    unusablePlanes = ListField[str](
+        doc="Mask planes of the science image whose pixels do not count. Every one must exist.",
+        default=["BAD", "SATURATED", "NO_DATA"],
+    )
+    imageStorageClass = Field[str](doc="Storage class of the science image.", default="VisitImage")
+    nBootstrap = Field[int](
+        doc="Number of replicates from which intervals follow.", default=500, check=lambda value: value >= 1
+    )
+    seed = Field[int](doc="Seed of the bootstrap.", default=2022, check=lambda value: value >= 0)
+    reading = ConfigField[WorkingImageConfig](doc="What to assume where an image does not say.")
+
+    def setDefaults(self) -> None:
+        super().setDefaults()
+        # Nothing here depends on the PSF: an image without one will do.
+        self.reading.psfFwhm = 4.0
+
+    def validate(self) -> None:
+        super().validate()
+        names = list(self.detections)
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"detections must be given, and differ, not {names}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgedDetector:
+    """The masks and the truth of one detector."""
+
+    visit: int
+    """Number of the visit."""
+
+    masks: Mapping[str, np.ndarray]
+    """Mask of each detection, bool (ny, nx)."""
+
+    truth: np.ndarray
+    """True cosmic rays, bool (ny, nx)."""
+
+    usable: np.ndarray
+    """Pixels that count, bool (ny, nx)."""
+
+
+class TuneConsensusTask(PipelineTask):
+    """Learn from visits with truth which pixels are cosmic rays.
+
+    Detectors on which a mask or the truth is missing are left out. They are
+    read one at a time, so that the memory does not go with their number.
+    """
+
+    ConfigClass: ClassVar[type[TuneConsensusConfig]] = TuneConsensusConfig
+    _DefaultName: ClassVar[str] = "tuneConsensus"
+    config: TuneConsensusConfig
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Find the detectors that have everything, fit, judge, and write.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            Butler of this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            Inputs.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            Outputs.
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            Raised if not two visits have all masks and truth.
+        """
+        handles = {
+            name: {handle.dataId: handle for handle in refs} for name, refs in butlerQC.get(inputRefs).items()
+        }
+        connections = [
+            "scienceImage",
+            "truthCharge" if self.config.truth == "charge" else "truthMask",
+            *(f"mask_{name}" for name in self.config.detections),
+        ]
+        complete = set.intersection(*(set(handles.get(name, {})) for name in connections))
+        if len({data_id["visit"] for data_id in complete}) < 2:
+            raise NoWorkFound(
+                f"{len(complete)} detectors have truth and all of {', '.join(self.config.detections)}; at "
+                "least two visits are needed, one to fit the rule and one to judge it."
+            )
+
+        def read(data_id: Any) -> JudgedDetector:
+            parts = {name: handles[name][data_id].get() for name in connections}
+            return self._assemble(int(data_id["visit"]), parts)
+
+        readers = [
+            (int(data_id["visit"]), lambda data_id=data_id: read(data_id)) for data_id in sorted(complete)
+        ]
+        butlerQC.put(self.run(readers), outputRefs)
+
+    def run(self, detectors: Sequence[tuple[int, Callable[[], JudgedDetector]]]) -> Struct:
+        """Fit the rule to some visits and judge it on the others.
+
+        Parameters
+        ----------
+        detectors : `~collections.abc.Sequence`
+            For each detector its visit, and a function that reads it.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            With ``model`` and ``judgement`` (`astropy.table.Table`).
+
+        Raises
+        ------
+        ValueError
+            Raised if ``fitVisits`` leaves nothing to fit or to judge.
+        """
+        names = tuple(self.config.detections)
+        fit_visits = self._split({visit for visit, _ in detectors})
+        fitting = [read for visit, read in detectors if visit in fit_visits]
+        judging = [read for visit, read in detectors if visit not in fit_visits]
+        counts = PatternCounts.add(
+            PatternCounts.count([each.masks[name] for name in names], each.truth, each.usable)
+            for each in (read() for read in fitting)
+        )
+        rule = self._choose_core(fit_learned_consensus(names, counts), fitting)
+        rows = []
+        for purpose, readers in (("fit", fitting), ("judge", judging)):
+            for row in self._judge(rule, (read() for read in readers)):
+                rows.append({"visits": purpose, **row})
+        model = Table(
+            {
+                "model": [rule.to_json()],
+                "members": [",".join(names)],
+                "threshold": [rule.threshold],
+                "core_threshold": [rule.core_threshold],
+                "fit_visits": [",".join(str(visit) for visit in sorted(fit_visits))],
+                "n_detectors": [np.int64(len(fitting))],
+                "n_patterns": [np.int64(counts.n.size)],
+                "n_pixels": [counts.n.sum()],
+                "n_true": [counts.n_true.sum()],
+            }
+        )
+        return Struct(model=model, judgement=Table(rows=rows))
+
+    def _split(self, visits: set[int]) -> set[int]:
+        """Return the visits to fit."""
+        chosen = set(self.config.fitVisits) & visits if self.config.fitVisits else set(sorted(visits)[::2])
+        if not chosen or chosen == visits:
+            raise ValueError(
+                f"fitVisits {list(self.config.fitVisits)} of the visits {sorted(visits)} leaves nothing to "
+                f"{'judge' if chosen else 'fit'}."
+            )
+        return chosen
+
+    def _choose_core(
+        self, rule: LearnedConsensus, readers: Sequence[Callable[[], JudgedDetector]]
+    ) -> LearnedConsensus:
+        """Choose how probable the best pixel of a cosmic ray must be."""
+        rules = [
+            dataclasses.replace(rule, core_threshold=core)
+            for core in (rule.threshold, *CORE_THRESHOLDS)
+            if core >= rule.threshold
+        ]
+        counts: list[list[np.ndarray]] = [[] for _ in rules]
+        for read in readers:
+            each = read()
+            probability = rule.probability(each.masks)
+            for judged, candidate in zip(counts, rules, strict=True):
+                judged.append(judge_mask(candidate.decide(probability), each.truth, each.usable))
+        quality = [_quality(np.array(judged)) for judged in counts]
+        return rules[int(np.argmax(quality))]
+
+    def _judge(self, rule: LearnedConsensus, detectors: Iterable[JudgedDetector]) -> Iterable[dict[str, Any]]:
+        """Judge the rule, the votes, and each detection."""
+        names = list(rule.members)
+        counts: dict[str, list[np.ndarray]] = {}
+        for each in detectors:
+            arrays = [each.masks[name] for name in names]
+            masks = {"learned": rule.decide(rule.probability(each.masks)), **each.masks}
+            masks |= {
+                f"pixel_votes_{k}_of_{len(names)}": vote_by_pixel(arrays, k) for k in range(1, len(names) + 1)
+            }
+            for name, mask in masks.items():
+                counts.setdefault(name, []).append(judge_mask(mask, each.truth, each.usable))
+        for name, judged in counts.items():
+            rates = judgement_rates(
+                np.array(judged), n_replicates=self.config.nBootstrap, seed=self.config.seed
+            )
+            yield {"mask": name, **rates}
+
+    def _assemble(self, visit: int, parts: Mapping[str, Any]) -> JudgedDetector:
+        image = read_image(parts["scienceImage"], self.config.reading)
+        check_bounds(image.bbox, {name: part for name, part in parts.items() if name != "scienceImage"})
+        if self.config.truth == "charge":
+            truth = truth_from_charge(parts["truthCharge"].array, image.variance, self.config.truthMinSigma)
+        else:
+            truth = read_mask(parts["truthMask"])
+        usable = ~(image.not_finite() | image.any_plane(self.config.unusablePlanes))
+        masks = {name: read_mask(parts[f"mask_{name}"]) for name in self.config.detections}
+        return JudgedDetector(visit, masks, truth, usable)
+
+
+def _quality(counts: np.ndarray) -> float:
+    """Return the harmonic mean of what counts: pixels and cosmic rays."""
+    rates = judgement_rates(counts, n_replicates=1)
+    values = np.array([rates["f1"], rates["object_purity"], rates["object_completeness"]])
+    return float(len(values) / np.sum(1.0 / values)) if np.all(values > 0.0) else 0.0
