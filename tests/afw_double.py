@@ -8,9 +8,10 @@
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A thin double of the afw calls that `images.py` makes.
+"""A thin double of the afw calls that this package makes.
 
-It is filled from files that afw itself wrote, with what afw read from them.
+It is filled from files that afw itself wrote, with what afw read from them,
+or from arrays.
 """
 
 from __future__ import annotations
@@ -34,26 +35,43 @@ class Exposure:
         with astropy.io.fits.open(path) as hdus:
             header = hdus["MASK"].header
             planes = {key[3:]: int(value) for key, value in header.items() if key.startswith("MP_")}
-            mask = SimpleNamespace(
-                array=hdus["MASK"].data.astype(np.int32), getMaskPlaneDict=lambda: dict(planes)
-            )
             self.masked_image = SimpleNamespace(
                 image=SimpleNamespace(array=hdus["IMAGE"].data.astype(np.float32)),
                 variance=SimpleNamespace(array=hdus["VARIANCE"].data.astype(np.float32)),
-                mask=mask,
+                mask=Mask(hdus["MASK"].data.astype(np.int32), planes),
             )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        image: np.ndarray,
+        variance: np.ndarray,
+        planes: dict[str, np.ndarray],
+        kernel: np.ndarray,
+        *,
+        unit: str | None = "electron",
+    ) -> Exposure:
+        """Make an exposure of arrays, with mask planes by their afw names."""
+        self = cls.__new__(cls)
+        mask = Mask(np.zeros(image.shape, dtype=np.int32), {})
+        for name, plane in planes.items():
+            mask.addMaskPlane(name)
+            mask.array[plane] |= mask.getPlaneBitMask(name)
+        ny, nx = image.shape
+        self.kernel = kernel
+        self.facts = {"bbox": [0, 0, nx, ny], "gains": None, "bunit": unit, "exposure_time": 30.0}
+        self.masked_image = SimpleNamespace(
+            image=SimpleNamespace(array=image.copy()),
+            variance=SimpleNamespace(array=variance.copy()),
+            mask=mask,
+        )
+        return self
 
     def getMaskedImage(self) -> Any:
         return self.masked_image
 
     def getBBox(self) -> Any:
-        x0, y0, width, height = self.facts["bbox"]
-        return SimpleNamespace(
-            getMinX=lambda: x0,
-            getMinY=lambda: y0,
-            getMaxX=lambda: x0 + width - 1,
-            getMaxY=lambda: y0 + height - 1,
-        )
+        return make_box(*self.facts["bbox"])
 
     def getDetector(self) -> Any:
         if self.facts["gains"] is None:
@@ -74,6 +92,33 @@ class Exposure:
         )
 
 
+class Mask:
+    """Looks like an `lsst.afw.image.Mask`: an array and names of bits."""
+
+    def __init__(self, array: np.ndarray, planes: dict[str, int]):
+        self.array = array
+        self.planes = dict(planes)
+
+    def getMaskPlaneDict(self) -> dict[str, int]:
+        return dict(self.planes)
+
+    def getPlaneBitMask(self, name: str) -> int:
+        return 1 << self.planes[name]
+
+    def addMaskPlane(self, name: str) -> int:
+        return self.planes.setdefault(name, len(self.planes))
+
+
+class Defect:
+    """Looks like an `lsst.meas.algorithms.Defect`: a box with a name."""
+
+    def __init__(self, x0: int, y0: int, width: int, height: int):
+        self.place = (x0, y0, width, height)
+
+    def getBBox(self) -> Any:
+        return make_box(*self.place)
+
+
 class Detector:
     """Looks like an `lsst.afw.cameraGeom.Detector`: a list of amplifiers."""
 
@@ -86,3 +131,13 @@ class Detector:
 
     def getPixelSize(self) -> tuple[float, float]:
         return (self.pixel_size, self.pixel_size)
+
+
+def make_box(x0: int, y0: int, width: int, height: int) -> Any:
+    """Make what looks like an `lsst.geom.Box2I`."""
+    return SimpleNamespace(
+        getMinX=lambda: x0,
+        getMinY=lambda: y0,
+        getMaxX=lambda: x0 + width - 1,
+        getMaxY=lambda: y0 + height - 1,
+    )

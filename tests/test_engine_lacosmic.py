@@ -148,7 +148,8 @@ def test_same_for_every_type(dtype: str, arguments: dict[str, float]) -> None:
     image = make_scene(rng, (40, 37))[0].clip(0, 255 if dtype == "u1" else 30000).astype(dtype)
     background = np.full(image.shape, 150).astype(dtype)
     inmask = (rng.random(image.shape) < 0.02).astype(np.int16) * 3
-    for given_arguments in ({}, {"inbkg": background}, {"inmask": inmask}):
+    weights = np.where(inmask > 0, 1.5, 0.4)
+    for given_arguments in ({}, {"inbkg": background}, {"inmask": inmask}, {"inmask": weights}):
         ours = detect_cosmics(image, **given_arguments, **arguments)
         assert_same_bits(ours, original(image, **given_arguments, **arguments))
 
@@ -369,7 +370,7 @@ def test_threads_by_default(limit: str, expected: int, monkeypatch: pytest.Monke
         ({"indat": np.zeros((5, 5), dtype=complex)}, TypeError),
         ({"indat": np.full((5, 5), "a")}, TypeError),
         ({"inmask": np.zeros((5, 4), dtype=bool)}, ValueError),
-        ({"inmask": np.zeros((5, 5))}, TypeError),
+        ({"inmask": np.full((5, 5), None)}, TypeError),
         ({"inbkg": np.zeros((1, 5))}, ValueError),
         ({"inbkg": np.zeros((5, 5), dtype=object)}, TypeError),
         ({"invar": np.zeros((4, 5))}, ValueError),

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CELL_SIDE", "evaluation_cost", "find_sharp_cells", "plan_rectangles"]
+__all__ = ["CELL_SIDE", "evaluation_cost", "find_sharp_cells", "measure_sharpness", "plan_rectangles"]
 
 import numba
 import numpy as np
@@ -49,40 +49,24 @@ NOISE_SAMPLING = 4
 """Noise is measured in one row and column of these many."""
 
 
-def find_sharp_cells(window: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
-    """Tell which cells of a tile hold something sharper than a star.
+@numba.njit(cache=True, nogil=True)
+def measure_sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Measure how much sharper than a star each pixel is.
 
-    The sharpness of a pixel along an axis is its second difference over one
-    pixel less part of that over two, which hardly responds to stars however
-    bright.  It is compared with its noise, both alone and averaged over three
-    pixels across that axis, for wide and faint cosmic rays.
+    The sharpness along an axis is the second difference over one pixel less
+    part of that over two.  It hardly responds to stars, however bright.
 
     Parameters
     ----------
     window : `numpy.ndarray` [`float32`]
-        A tile, with ``reach`` pixels on each side and perhaps more at the
-        end.
-    reach : `int`
-        Pixels around the tile.
-    shape : `tuple` [`int`, `int`]
-        Shape of the tile.
+        Pixels, shape (ny, nx).
 
     Returns
     -------
-    sharp : `numpy.ndarray` [`bool`]
-        One element a cell; cells at the end may reach beyond the tile.
+    across, down : `numpy.ndarray` [`float32`]
+        Sharpness along rows and along columns, shape (ny, nx); 0 in the
+        outer two rows and columns.
     """
-    across, down = _sharpness(window)
-    limits = np.array(
-        [SHARPNESS_LIMIT * noise for plane in (across, down.T) for noise in _sharpness_noise(plane)],
-        dtype=np.float32,
-    )
-    return _mark_cells(across, down, reach, shape, limits)
-
-
-@numba.njit(cache=True, nogil=True)
-def _sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sharpness along rows and along columns."""
     ny, nx = window.shape
     middle = np.float32(1.0 - SHARPNESS_WIDE)
     near = np.float32(-0.5)
@@ -103,6 +87,34 @@ def _sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 + far * (window[y - 2, x] + window[y + 2, x])
             )
     return across, down
+
+
+def find_sharp_cells(across: np.ndarray, down: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
+    """Tell which cells of a tile hold something sharper than a star.
+
+    The sharpness is compared with its noise, both alone and averaged over
+    three pixels across its axis, for wide and faint cosmic rays.
+
+    Parameters
+    ----------
+    across, down : `numpy.ndarray` [`float32`]
+        Sharpness in a tile, in ``reach`` pixels on each side, and perhaps in
+        more at the end.
+    reach : `int`
+        Pixels around the tile.
+    shape : `tuple` [`int`, `int`]
+        Shape of the tile.
+
+    Returns
+    -------
+    sharp : `numpy.ndarray` [`bool`]
+        One element a cell; cells at the end may reach beyond the tile.
+    """
+    limits = np.array(
+        [SHARPNESS_LIMIT * noise for plane in (across, down.T) for noise in _sharpness_noise(plane)],
+        dtype=np.float32,
+    )
+    return _mark_cells(across, down, reach, shape, limits)
 
 
 def _sharpness_noise(plane: np.ndarray) -> tuple[float, float]:

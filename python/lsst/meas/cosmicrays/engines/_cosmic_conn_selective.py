@@ -25,13 +25,22 @@ import concurrent.futures
 import numpy as np
 
 from ._cosmic_conn_evaluators import BlockNetwork, TileEvaluator
-from ._cosmic_conn_screening import CELL_SIDE, evaluation_cost, find_sharp_cells, plan_rectangles
+from ._cosmic_conn_screening import (
+    CELL_SIDE,
+    evaluation_cost,
+    find_sharp_cells,
+    measure_sharpness,
+    plan_rectangles,
+)
 
 BLOCK_SIDE = 32
 """Side of the blocks of a sample (pixels)."""
 
-SAMPLE_SIZE = 48
+SAMPLE_SIZE = 64
 """How many blocks to sample in a tile."""
+
+SAMPLE_POWER = 0.75
+"""Blocks are drawn in proportion to their power to this exponent."""
 
 MOST_WORK = 0.6
 """Part of the work for a whole tile beyond which it is evaluated whole."""
@@ -75,12 +84,13 @@ class SelectiveEvaluator:
         """
         around = 2 * self.reach + self.overhang
         shape = (window.shape[0] - around, window.shape[1] - around)
-        rectangles = plan_rectangles(find_sharp_cells(window, self.reach, shape))
+        sharpness = measure_sharpness(window)
+        rectangles = plan_rectangles(find_sharp_cells(*sharpness, self.reach, shape))
         if self._is_too_much(rectangles, shape):
             return self._whole.evaluate(window[: -self.overhang, : -self.overhang])
         probability = np.zeros((shape[0] + CELL_SIDE, shape[1] + CELL_SIDE), dtype=np.float32)
         if len(rectangles) > 0:
-            session = self._network.fixed(self._normalisation(window, shape))
+            session = self._network.fixed(self._normalisation(window, sharpness, shape))
 
             def evaluate_rectangle(rectangle: np.ndarray) -> None:
                 y0, x0, y1, x1 = rectangle
@@ -99,13 +109,24 @@ class SelectiveEvaluator:
             work += SAMPLE_SIZE * evaluation_cost(np.array([[0, 0, BLOCK_SIDE, BLOCK_SIDE]]))
         return work > MOST_WORK * evaluation_cost(np.array([[0, 0, *shape]]))
 
-    def _normalisation(self, window: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return the normalisation, measured in some blocks of the tile."""
+    def _normalisation(
+        self, window: np.ndarray, sharpness: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]
+    ) -> np.ndarray:
+        """Return the normalisation, measured in some blocks of the tile.
+
+        Bright blocks and sharp ones weigh most in the statistics, so they
+        are more likely to be chosen; but the sky is most of the tile.
+        """
         if not self._network.architecture.uses_tile_statistics:
             return self._network.batch_normalisation
         areas = _areas_inside(shape)
-        power = _block_power(window[self.reach :, self.reach :], areas.shape)
-        chosen, share = choose_sample((power * areas).ravel(), SAMPLE_SIZE)
+        bright, across, down = (
+            areas * _block_power(pixels[self.reach :, self.reach :], areas.shape)
+            for pixels in (window, *sharpness)
+        )
+        measures = (bright**SAMPLE_POWER, (across + down) ** SAMPLE_POWER, areas)
+        measure = sum(part / max(np.sum(part), np.finfo(float).tiny) for part in measures)
+        chosen, share = choose_sample(measure.ravel(), SAMPLE_SIZE)
         corners = np.stack(np.divmod(chosen, areas.shape[1]), axis=1) * BLOCK_SIDE
         side = BLOCK_SIDE + 2 * self.reach
         blocks = np.stack([window[y : y + side, x : x + side] for y, x in corners])
@@ -114,17 +135,16 @@ class SelectiveEvaluator:
         return normalisation
 
 
-def choose_sample(power: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose blocks whose statistics stand for those of all.
+def choose_sample(measure: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose blocks that together stand for all.
 
-    Blocks are drawn with a probability that grows with their power, as
-    squares of features do, by equal steps through the blocks in order of
-    power.  Nothing is random.
+    Blocks are drawn with a probability in proportion to a measure, by equal
+    steps through the blocks in order of it.  Nothing is random.
 
     Parameters
     ----------
-    power : `numpy.ndarray`
-        Mean square of the pixels of each block, shape (n,).
+    measure : `numpy.ndarray`
+        Importance of each block, positive, shape (n,).
     size : `int`
         How many blocks to choose.
 
@@ -135,11 +155,10 @@ def choose_sample(power: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]
     share : `numpy.ndarray` [`float64`]
         For how many blocks each of them stands, shape (m,).
     """
-    if power.size <= size:
-        return np.arange(power.size), np.ones(power.size)
-    order = np.argsort(power, kind="stable")[::-1]
-    measure = power[order] / max(np.sum(power), np.finfo(float).tiny) + 1.0 / power.size
-    probability = _inclusion_probability(measure, size)
+    if measure.size <= size:
+        return np.arange(measure.size), np.ones(measure.size)
+    order = np.argsort(measure, kind="stable")[::-1]
+    probability = _inclusion_probability(measure[order], size)
     passed = np.floor(np.cumsum(probability) + 0.5)
     drawn = np.diff(passed, prepend=0.0) > 0.0
     return order[drawn], 1.0 / probability[drawn]

@@ -128,7 +128,7 @@ def find_matching_kernel(
         n_per_cell=_N_PER_CELL,
     )
 
-    def solve(stamps: MatchingStamps, min_stamps: int) -> KernelSolution:
+    def solve(stamps: MatchingStamps, min_stamps: int, guess: np.ndarray | None = None) -> KernelSolution:
         return solve_matching_kernel(
             stamps,
             basis,
@@ -137,21 +137,22 @@ def find_matching_kernel(
             background_order=settings.background_order,
             min_stamps=min_stamps,
             flux_error=settings.flux_error,
+            guess=guess,
         )
 
+    from_models = solve(_psf_stamps(convolved, target, basis, half_width), 1)
     try:
         if len(candidates) < settings.min_candidates:
             raise TooFewCandidatesError(len(candidates), settings.min_candidates)
         stamps = _cut_matching_stamps(convolved, target, basis, masked, candidates, half_width)
-        return solve(stamps, settings.min_candidates)
+        return solve(stamps, settings.min_candidates, from_models.coefficients[:, 0])
     except (KernelFitError, np.linalg.LinAlgError) as error:
         _LOG.warning(
             "%s  Matching the models of the two PSFs instead, and taking the photometric scales of the two "
             "images to be the same.",
             error,
         )
-        solution = solve(_psf_stamps(convolved, target, basis, half_width), 1)
-        return dataclasses.replace(solution, n_candidates=len(candidates), n_used=0, from_psf_models=True)
+        return dataclasses.replace(from_models, n_candidates=len(candidates), n_used=0, from_psf_models=True)
 
 
 def _cell_size(n_pixel: int, max_candidates: int) -> int:

@@ -25,6 +25,7 @@ import math
 
 import numpy as np
 import scipy.linalg
+import scipy.ndimage
 
 from .spatial_kernel import SpatialKernel, chebyshev_degrees, chebyshev_values
 
@@ -32,6 +33,8 @@ _N_ITERATION = 6
 _PIXEL_CLIP = 5.0
 _STAMP_CLIP = 4.0
 _TOLERANCE = 0.02
+_GUESS_ERROR = 0.2
+_GUESS_SCATTER = 0.03
 _RIDGE = 1e-9
 _STAMPS_PER_TERM = 3
 _MAX_NOISE_SHARE = 0.5
@@ -110,6 +113,11 @@ class KernelSolution:
     used.
     """
 
+    coefficients: np.ndarray
+    """Coefficients of the polynomial terms of the basis kernels (float64,
+    (n_basis, n_term)).
+    """
+
     from_psf_models: bool = False
     """Whether the stamps were models of the PSFs."""
 
@@ -130,6 +138,7 @@ def solve_matching_kernel(
     background_order: int = 1,
     min_stamps: int = 3,
     flux_error: float = 0.003,
+    guess: np.ndarray | None = None,
 ) -> KernelSolution:
     """Fit target = kernel * image + background to stamps.
 
@@ -158,6 +167,10 @@ def solve_matching_kernel(
         Least number of stamps.
     flux_error : `float`, optional
         Errors of the model in proportion to flux, added to the noise.
+    guess : `numpy.ndarray`, (n_basis,), optional
+        Coefficients of a kernel that is nearly right but for its sum, by
+        which cosmic rays and variable objects are left out of the first fit
+        already.
 
     Returns
     -------
@@ -176,7 +189,7 @@ def solve_matching_kernel(
         raise TooFewCandidatesError(n_stamp, min_stamps)
     kernel_order = _affordable_order(kernel_order, n_stamp)
     fit = _SpatialFit(basis, kernel_order, _affordable_order(background_order, n_stamp), shape)
-    used = stamps.usable
+    used = stamps.usable if guess is None else fit.near_guess(stamps, guess)
     variance = stamps.target_variance + np.square(flux_error * stamps.target)
     for _ in range(_N_ITERATION):
         coefficients = fit.solve(stamps, np.where(used, 1.0 / variance, 0.0))
@@ -189,14 +202,14 @@ def solve_matching_kernel(
         stamp_ok = _steady(residual, stars, tolerated, stamps.usable)
         if np.count_nonzero(stamp_ok) < min_stamps:
             raise TooFewCandidatesError(int(np.count_nonzero(stamp_ok)), min_stamps)
-        used = stamps.usable & stamp_ok[:, np.newaxis]
-        used &= np.square(residual) < _PIXEL_CLIP**2 * tolerated
+        used = stamps.usable & stamp_ok[:, np.newaxis] & ~_outliers(residual, tolerated)
     solution = KernelSolution(
         kernel=SpatialKernel(fit.kernel_terms(coefficients), kernel_order, shape),
         n_candidates=n_stamp,
         n_used=int(np.count_nonzero(stamp_ok)),
         used=stamp_ok,
         chi_square=float(np.mean(np.square(residual[used]) / variance[used])),
+        coefficients=fit.kernel_table(coefficients),
     )
     if not (math.isfinite(solution.kernel_sum) and solution.kernel_sum > 0.0):
         raise KernelFitError(f"The sum of the PSF-matching kernel came out as {solution.kernel_sum:.3g}.")
@@ -275,9 +288,34 @@ class _SpatialFit:
         local = self._local(coefficients, stamps)[:, :-1]
         return np.einsum("sa,ab,sb->s", local, self.overlap, local)[:, np.newaxis].astype(np.float32)
 
+    def near_guess(self, stamps: MatchingStamps, guess: np.ndarray) -> np.ndarray:
+        """Return the usable pixels that are not far from a guess.
+
+        If most stamps agree with it on one scale, the others are left out.
+        """
+        model = np.einsum("b,sbp->sp", guess.astype(np.float32), stamps.convolved)
+        weight = np.where(stamps.usable, 1.0 / stamps.target_variance, 0.0)
+        power = np.maximum(np.sum(weight * np.square(model), axis=1), np.finfo(np.float32).tiny)
+        scales = np.sum(weight * model * stamps.target, axis=1) / power
+        scale = np.median(scales)
+        agree = np.abs(scales - scale) <= _STAMP_CLIP * np.hypot(_GUESS_SCATTER * scale, 1.0 / np.sqrt(power))
+        if 2 * np.count_nonzero(agree) < len(agree):
+            agree[:] = True
+        residual = stamps.target - scale * model
+        residual -= np.median(residual, axis=1, keepdims=True)
+        noise = stamps.target_variance + scale**2 * (guess @ self.overlap @ guess) * stamps.convolved_variance
+        # A cosmic ray is in one of the two only.
+        common = np.minimum(np.abs(scale * model), np.abs(stamps.target))
+        far = _outliers(residual, noise + np.square(_GUESS_ERROR * common))
+        return stamps.usable & agree[:, np.newaxis] & ~far
+
+    def kernel_table(self, coefficients: np.ndarray) -> np.ndarray:
+        """Return the coefficients of the kernels, (n_basis, n_term)."""
+        return self._table(coefficients)[:-1, : self.n_kernel_term]
+
     def kernel_terms(self, coefficients: np.ndarray) -> np.ndarray:
         """Return the coefficient kernels, (n_term, size, size)."""
-        return np.tensordot(self._table(coefficients)[:-1, : self.n_kernel_term].T, self.basis, axes=1)
+        return np.tensordot(self.kernel_table(coefficients).T, self.basis, axes=1)
 
     def _local(self, coefficients: np.ndarray, stamps: MatchingStamps) -> np.ndarray:
         """Evaluate the coefficients at the stamps, (n_stamp, n_column)."""
@@ -319,6 +357,14 @@ def _solve(matrix: np.ndarray, noise: np.ndarray, vector: np.ndarray) -> np.ndar
     share, directions = scipy.linalg.eigh(noise * scales, regular)
     signal = np.where(share < _MAX_NOISE_SHARE, 1.0 - share, 1.0)
     return scale * (directions @ ((directions.T @ (scale * vector)) / signal))
+
+
+def _outliers(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return the pixels of stamps that are far off, and their neighbours."""
+    size = math.isqrt(residual.shape[1])
+    far = np.square(residual) > _PIXEL_CLIP**2 * variance
+    grown = scipy.ndimage.maximum_filter(far.reshape(-1, size, size).view(np.uint8), (1, 3, 3))
+    return grown.view(bool).reshape(far.shape)
 
 
 def _steady(residual: np.ndarray, stars: np.ndarray, variance: np.ndarray, usable: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .lacosmic_arguments import Parameters, as_mask, as_plane, check_parameters
+from .lacosmic_arguments import Parameters, as_plane, check_parameters
 from .lacosmic_frame import COSMIC_RAY, NOTHING, TILE, Frame
 from .lacosmic_mask import set_mask
 from .lacosmic_search import Search
@@ -64,7 +64,7 @@ def detect_cosmics(
         is given neither by ``inbkg`` nor by ``invar``.  Not changed.
     inmask : `~numpy.typing.ArrayLike`, (ny, nx), optional
         Bad pixels: where true, and one pixel around, nothing is found or used
-        to clean CRs.
+        to clean CRs.  True is what is not zero after conversion to uint8.
     inbkg : `~numpy.typing.ArrayLike`, (ny, nx), optional
         Sky and whatever else is smooth, in adu, which is in ``indat`` too.
         Subtracted before the search, and added again to the result.
@@ -155,7 +155,7 @@ def detect_cosmics(
     """
     image = as_plane("indat", indat)
     shape = image.shape
-    mask = None if inmask is None else as_mask("inmask", inmask, shape)
+    mask = None if inmask is None else as_plane("inmask", inmask, shape)
     sky = None if inbkg is None else as_plane("inbkg", inbkg, shape)
     variance = None if invar is None else as_plane("invar", invar, shape)
     parameters = check_parameters(

@@ -18,7 +18,7 @@ looked at only where it is used.
 
 from __future__ import annotations
 
-__all__ = ["Parameters", "as_mask", "as_plane", "check_parameters"]
+__all__ = ["Parameters", "as_plane", "check_parameters"]
 
 import math
 from collections.abc import Sequence
@@ -86,32 +86,14 @@ def as_plane(name: str, plane: ArrayLike, shape: tuple[int, ...] | None = None) 
     ValueError
         Raised if it is empty, not two-dimensional, or of another shape.
     """
-    return _as_array(name, plane, shape, "fiub", "real numbers")
-
-
-def as_mask(name: str, mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Return an array of numbers that tell true from false.
-
-    Parameters
-    ----------
-    name, shape
-        As for `as_plane`.
-    mask : `~numpy.typing.ArrayLike`, (ny, nx)
-        Argument.
-
-    Returns
-    -------
-    mask : `numpy.ndarray`, (ny, nx)
-        The argument as an array.
-
-    Raises
-    ------
-    TypeError
-        Raised if it holds neither bools nor integers.
-    ValueError
-        Raised as by `as_plane`.
-    """
-    return _as_array(name, mask, shape, "iub", "bools")
+    array = np.asarray(plane)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} must have two dimensions and at least one pixel, not shape {array.shape}")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} must have the shape of indat, {shape}, not {array.shape}")
+    return array
 
 
 def check_parameters(
@@ -181,19 +163,6 @@ def check_parameters(
     )
 
 
-def _as_array(
-    name: str, values: ArrayLike, shape: tuple[int, ...] | None, kinds: str, content: str
-) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype.kind not in kinds:
-        raise TypeError(f"{name} must be an array of {content}, not of {array.dtype}")
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"{name} must have two dimensions and at least one pixel, not shape {array.shape}")
-    if shape is not None and array.shape != shape:
-        raise ValueError(f"{name} must have the shape of indat, {shape}, not {array.shape}")
-    return array
-
-
 def _single(name: str, value: Any, *, minimum: float = -math.inf, finite: bool = False) -> np.float32:
     """Return a number in single precision; none may be NaN."""
     if not isinstance(value, Real):
@@ -237,4 +206,4 @@ def _kernel(model: str, fwhm: float, size: int, beta: float) -> np.ndarray:
 
 def _given_kernel(kernel: ArrayLike) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(_as_array("psfk", kernel, None, "fiub", "real numbers"), dtype=np.float32)
+        return np.ascontiguousarray(as_plane("psfk", kernel), dtype=np.float32)

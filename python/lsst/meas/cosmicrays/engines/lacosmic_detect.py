@@ -19,7 +19,7 @@ many are left, all pixels around are tested together.
 
 from __future__ import annotations
 
-__all__ = ["exceed", "forget", "scan"]
+__all__ = ["BLOCKS", "crowded_blocks", "exceed", "forget", "learn", "scan"]
 
 import numpy as np
 
@@ -45,9 +45,12 @@ HEIGHT = 8
 WIDTH = TILE
 """Columns that are tested together."""
 
-DENSE = 0.08
-"""Fraction of candidates in a block from which on all its pixels are tested:
-one among scattered pixels takes as long as ten to thirty in a block."""
+CROWD = 8
+"""Pixels of a block that take longer one by one than all of it together, with
+separable medians."""
+
+SQUARE_CROWD = 32
+"""The same with square medians."""
 
 BLOCKS = 32
 """Blocks that are tested at a time."""
@@ -70,7 +73,8 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray) -> np.ndarray:
     rule : `Rule`
         What makes a CR pixel.
     boxes : `numpy.ndarray`, (n, 4), int64
-        First row and column of each box, and those after its last.
+        First row and column of each box, and those after its last, at the
+        borders of blocks or at those of the image.
 
     Returns
     -------
@@ -83,13 +87,32 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray) -> np.ndarray:
     found = [pixels[_are_sharp(significances, structures, noises, rule.contrast)]]
     for i in range(0, corners.size, BLOCKS):
         part = corners[i : i + BLOCKS]
-        block_significances, block_noises = significance(frame, rule, part, HEIGHT, WIDTH)
-        block_structures = fine_structure(frame, rule, part, HEIGHT, WIDTH)
-        sharp = _are_sharp(
-            block_significances.ravel(), block_structures.ravel(), block_noises.ravel(), rule.contrast
-        )
-        found.append(_record(frame.flags, rule, part, block_significances, sharp.reshape(block_noises.shape)))
+        significances, noises = learn(frame, rule, part)
+        structures = fine_structure(frame, rule, part, HEIGHT, WIDTH)
+        sharp = _are_sharp(significances.ravel(), structures.ravel(), noises.ravel(), rule.contrast)
+        found.append(_list_sharp(frame.flags, part, sharp.reshape(noises.shape)))
     return np.concatenate(found)
+
+
+def learn(frame: Frame, rule: Rule, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find out which pixels of some blocks exceed the limits.
+
+    Parameters
+    ----------
+    frame, rule
+        As for `scan`; the flags `KNOWN`, `ABOVE` and `ABOVE_NEIGHBOUR` of the
+        pixels are set.
+    corners : `numpy.ndarray`, (n,), int64
+        First pixels of the blocks.
+
+    Returns
+    -------
+    significances, noises : `numpy.ndarray`, (n, `HEIGHT`, `WIDTH`), float32
+        What `significance` finds.
+    """
+    significances, noises = significance(frame, rule, corners, HEIGHT, WIDTH)
+    _record(frame.flags, rule, corners, significances)
+    return significances, noises
 
 
 def exceed(frame: Frame, rule: Rule, above: np.uint8, pixels: np.ndarray) -> np.ndarray:
@@ -114,6 +137,39 @@ def exceed(frame: Frame, rule: Rule, above: np.uint8, pixels: np.ndarray) -> np.
     limit = rule.limit if above == ABOVE else rule.neighbour_limit
     passing, _, _ = _test(frame, rule, limit, pixels[flags & KNOWN == 0])
     return np.concatenate((pixels[flags & above != 0], passing))
+
+
+@compiled
+def crowded_blocks(flags: np.ndarray, rule: Rule, pixels: np.ndarray) -> np.ndarray:
+    """Find the blocks that are better tested as a whole than by pixels.
+
+    Parameters
+    ----------
+    flags : `numpy.ndarray`, (ny, nx), uint8
+        Flags; pixels that are `KNOWN` don't count.
+    rule : `Rule`
+        What makes a CR pixel.
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels that are to be tested.
+
+    Returns
+    -------
+    corners : `numpy.ndarray`, (m,), int64
+        First pixels of the blocks.
+    """
+    ny, nx = flags.shape
+    counts = np.zeros(((ny + HEIGHT - 1) // HEIGHT, (nx + WIDTH - 1) // WIDTH), dtype=np.int64)
+    for pixel in pixels:
+        y, x = pixel // nx, pixel % nx
+        counts[y // HEIGHT, x // WIDTH] += not flags[y, x] & KNOWN
+    corners = np.empty(counts.size, dtype=np.int64)
+    n = 0
+    for row in range(counts.shape[0]):
+        for column in range(counts.shape[1]):
+            if counts[row, column] > (CROWD if rule.separable else SQUARE_CROWD):
+                corners[n] = row * HEIGHT * nx + column * WIDTH
+                n += 1
+    return corners[:n]
 
 
 def _test(
@@ -174,7 +230,7 @@ def _find_candidates(frame: Frame, rule: Rule, boxes: np.ndarray) -> tuple[np.nd
                 block = passing[:height, x - left : x - left + WIDTH]
                 for r in range(height):
                     counts[r] = _count(block[r])
-                if counts[:height].sum() > DENSE * HEIGHT * WIDTH:
+                if counts[:height].sum() > (CROWD if rule.separable else SQUARE_CROWD):
                     corners = with_room(corners, n_corners, 1)
                     corners[n_corners] = y * nx + x
                     n_corners += 1
@@ -285,10 +341,24 @@ def _are_sharp(
 
 
 @compiled
-def _record(
-    flags: np.ndarray, rule: Rule, corners: np.ndarray, significances: np.ndarray, sharp: np.ndarray
-) -> np.ndarray:
-    """Return the CR pixels of blocks, and set flags that tell what exceeds."""
+def _record(flags: np.ndarray, rule: Rule, corners: np.ndarray, significances: np.ndarray) -> None:
+    """Set flags of the pixels of blocks that tell what they exceed."""
+    ny, nx = flags.shape
+    for b in range(corners.size):
+        top, left = corners[b] // nx, corners[b] % nx
+        for y in range(top, min(top + HEIGHT, ny)):
+            for x in range(left, min(left + WIDTH, nx)):
+                value = significances[b, y - top, x - left]
+                flags[y, x] |= KNOWN
+                if value > rule.limit:
+                    flags[y, x] |= ABOVE
+                if value > rule.neighbour_limit:
+                    flags[y, x] |= ABOVE_NEIGHBOUR
+
+
+@compiled
+def _list_sharp(flags: np.ndarray, corners: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+    """Return the CR pixels of blocks."""
     ny, nx = flags.shape
     found = np.empty(sharp.size, dtype=np.int64)
     n = 0
@@ -296,14 +366,7 @@ def _record(
         top, left = corners[b] // nx, corners[b] % nx
         for y in range(top, min(top + HEIGHT, ny)):
             for x in range(left, min(left + WIDTH, nx)):
-                value = significances[b, y - top, x - left]
-                new = flags[y, x] | KNOWN
-                if value > rule.neighbour_limit:
-                    new |= ABOVE_NEIGHBOUR
-                if value > rule.limit:
-                    new |= ABOVE
-                    if sharp[b, y - top, x - left] and not new & BAD:
-                        found[n] = y * nx + x
-                        n += 1
-                flags[y, x] = new
+                if sharp[b, y - top, x - left] and flags[y, x] & (ABOVE | BAD) == ABOVE:
+                    found[n] = y * nx + x
+                    n += 1
     return found[:n]

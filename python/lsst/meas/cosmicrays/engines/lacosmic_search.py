@@ -22,7 +22,7 @@ import numpy as np
 
 from .lacosmic_background import background_levels
 from .lacosmic_clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
-from .lacosmic_detect import exceed, forget, scan
+from .lacosmic_detect import BLOCKS, crowded_blocks, exceed, forget, learn, scan
 from .lacosmic_frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, TILE, VISITED, Frame, start_variance
 from .lacosmic_lists import boxes_around, clear_flag, flagged_near, give_slots, neighbours, set_flag
 from .lacosmic_steps import Rule, reach_of
@@ -90,8 +90,8 @@ class Search:
         the limit of CR pixels, then the neighbours of all these above a lower
         limit, which (or a higher one) is then asked of all.
         """
-        frame, rule, at_once = self._frame, self._rule, self._boxes_at_once
-        boxes = [self._boxes[i : i + at_once] for i in range(0, len(self._boxes), at_once)]
+        frame, rule = self._frame, self._rule
+        boxes = _split(self._boxes, self._boxes_at_once)
         found = _joined(self._threads.map(lambda part: scan(frame, rule, part), boxes))
         found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found))))
         touching = self._touching(found)
@@ -114,8 +114,13 @@ class Search:
         return pixels[self._frame.flags.ravel()[pixels] & COSMIC_RAY == 0]
 
     def _exceeding(self, above: np.uint8, pixels: np.ndarray) -> np.ndarray:
-        parts = [pixels[i : i + PIXELS] for i in range(0, pixels.size, PIXELS)]
-        return _joined(self._threads.map(lambda part: exceed(self._frame, self._rule, above, part), parts))
+        """Return those of some pixels that exceed a limit."""
+        frame, rule = self._frame, self._rule
+        blocks = _split(crowded_blocks(frame.flags, rule, pixels), BLOCKS)
+        self._threads.map(lambda part: learn(frame, rule, part), blocks)
+        return _joined(
+            self._threads.map(lambda part: exceed(frame, rule, above, part), _split(pixels, PIXELS))
+        )
 
     def _add(self, new: np.ndarray) -> None:
         """Make pixels CR pixels, and remember what they were."""
@@ -161,6 +166,11 @@ class Search:
             pixels, values, variances = map(np.concatenate, zip(*self._originals, strict=True))
             self._levels = background_levels(self._frame, pixels, values, variances, self._threads)
         return self._levels
+
+
+def _split(array: np.ndarray, length: int) -> list[np.ndarray]:
+    """Split an array into parts of some length, and perhaps a shorter one."""
+    return [array[i : i + length] for i in range(0, len(array), length)]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,5 @@
+# Hyper Suprime-Cam: pixels of 15 um, about 3 electrons per adu.
+# What the images say themselves comes first.
+config.reading.gain = 3.0
+config.reading.pixelSize = 0.015
+config.finders["morphological"].nCrPixelMax = 1000000

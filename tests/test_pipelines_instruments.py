@@ -1,0 +1,202 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every pipeline file, as a graph, with stand-ins for what is not on PyPI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stack_standins
+
+from lsst.daf.butler import DatasetType, DimensionUniverse
+from lsst.meas.cosmicrays.processings import PROCESSINGS, configure
+from lsst.meas.cosmicrays.repair import CosmicRayRepairTask
+from lsst.meas.cosmicrays.tasks import CompareCosmicRaysConfig, GatherComparisonConfig
+from lsst.pipe.base import Pipeline
+from lsst.pipe.base.pipeline_graph import PipelineGraph
+
+UNIVERSE = DimensionUniverse()
+REFERENCE_CATALOGS = ("gaia_dr3_20230707", "ps1_pv3_3pi_20170110")
+ROOT = Path(__file__).parents[1]
+PIPELINES = sorted(path.relative_to(ROOT / "pipelines") for path in (ROOT / "pipelines").glob("**/*.yaml"))
+CAMERAS = {
+    "HSC": "lsst.obs.subaru.HyperSuprimeCam",
+    "LSSTCam": "lsst.obs.lsst.LsstCam",
+    "LSSTComCam": "lsst.obs.lsst.LsstComCam",
+    "DECam": "lsst.obs.decam.DarkEnergyCamera",
+}
+OURS = {
+    "findCosmicRaysScience",
+    "findCosmicRaysDifference",
+    "compareCosmicRays",
+    "gatherVisitComparison",
+    "gatherInstrumentComparison",
+    "plotComparison",
+    "plotMasks",
+}
+PROMPT = {"isr", "calibrateImage", "buildTemplate", "subtractImages", "detectAndMeasureDiaSource"}
+
+
+@pytest.fixture(autouse=True)
+def stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for the Science Pipelines."""
+    stack_standins.install(monkeypatch)
+
+
+def build(path: str | Path, **parameters: str) -> PipelineGraph:
+    pipeline = Pipeline.from_uri(f"{ROOT}/pipelines/{path}")
+    for name, value in parameters.items():
+        pipeline.addConfigOverride("parameters", name, value)
+    graph = pipeline.to_graph()
+    graph.resolve(
+        dimensions=UNIVERSE,
+        dataset_types={
+            name: DatasetType(name, ["htm7"], "SimpleCatalog", universe=UNIVERSE)
+            for name in REFERENCE_CATALOGS
+        },
+    )
+    return graph
+
+
+def inputs(graph: PipelineGraph, label: str) -> dict[str, Any]:
+    return {edge.connection_name: edge for edge in graph.tasks[label].inputs.values()}
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=str)
+def test_every_pipeline_is_a_graph(path: Path) -> None:
+    graph = build(path)
+    assert len(graph.tasks) > 0
+    assert graph.has_been_sorted or graph.sort() is None
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_every_camera_has_its_pipelines(camera: str) -> None:
+    processed = Pipeline.from_uri(f"{ROOT}/pipelines/{camera}/Processed.yaml")
+    assert processed.getInstrument() == CAMERAS[camera]
+    assert set(processed.task_labels) == OURS
+    raw = Pipeline.from_uri(f"{ROOT}/pipelines/{camera}/RawPrompt.yaml")
+    assert raw.getInstrument() == CAMERAS[camera]
+    assert set(raw.task_labels) == OURS | PROMPT
+
+
+@pytest.mark.parametrize("images", ["afw", "lsst.images"])
+@pytest.mark.parametrize("processing", PROCESSINGS)
+def test_one_parameter_chooses_the_names(processing: str, images: str) -> None:
+    graph = build("HSC/Processed.yaml", processing=processing, images=images)
+    names = PROCESSINGS[processing]
+    science = inputs(graph, "findCosmicRaysScience")["image"]
+    difference = inputs(graph, "findCosmicRaysDifference")["image"]
+    compared = inputs(graph, "compareCosmicRays")
+    assert science.parent_dataset_type_name == names.science
+    assert difference.parent_dataset_type_name == names.difference
+    assert compared["scienceImage"].parent_dataset_type_name == names.science
+    assert compared["differenceImage"].parent_dataset_type_name == names.difference
+    assert compared["diaSources"].parent_dataset_type_name == names.dia_sources
+    assert inputs(graph, "plotMasks")["image"].parent_dataset_type_name == names.science
+    expected = {"afw": ("ExposureF", "ExposureF"), "lsst.images": ("VisitImage", "DifferenceImage")}[images]
+    assert (science.storage_class_name, difference.storage_class_name) == expected
+    assert compared["diaSources"].storage_class_name == (
+        "AstropyTable" if images == "afw" else "ArrowAstropy"
+    )
+    config = graph.tasks["findCosmicRaysDifference"].config
+    assert config.reading.unit == names.unit
+    assert config.finders["astroscrappy"].sigclip == 4.33
+    assert graph.tasks["findCosmicRaysScience"].config.finders["astroscrappy"].sigclip == 5.0
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_prompt_processing_keeps_cosmic_rays(camera: str) -> None:
+    graph = build(f"{camera}/RawPrompt.yaml")
+    assert graph.tasks["calibrateImage"].config.psf_repair.cosmicray.keepCRs is True
+    detection = graph.tasks["detectAndMeasureDiaSource"].config
+    assert (detection.doFindCosmicRays, detection.doSkySources) == (False, False)
+    assert graph.producer_of("preliminary_visit_image").label == "calibrateImage"
+    assert {node.label for node in graph.consumers_of("preliminary_visit_image")} >= {
+        "findCosmicRaysScience",
+        "compareCosmicRays",
+    }
+    assert graph.producer_of("difference_image").label == "detectAndMeasureDiaSource"
+    assert graph.producer_of("dia_source_unfiltered").label == "detectAndMeasureDiaSource"
+    assert graph.dataset_types["dia_source_unfiltered"].storage_class_name == "SourceCatalog"
+
+
+@pytest.mark.parametrize(
+    ("camera", "detection", "science"),
+    [
+        ("HSC", "detectAndMeasureDiaSources", "pvi"),
+        ("LSSTCam", "detectAndMeasureDiaSource", "visit_image"),
+        ("LSSTComCam", "detectAndMeasureDiaSource", "visit_image"),
+    ],
+)
+def test_releases_keep_cosmic_rays(camera: str, detection: str, science: str) -> None:
+    graph = build(f"{camera}/RawRelease.yaml")
+    assert set(graph.tasks) == OURS | {
+        "isr",
+        "reprocessVisitImage",
+        "buildTemplate",
+        "subtractImages",
+        detection,
+    }
+    assert graph.tasks["reprocessVisitImage"].config.repair.cosmicray.keepCRs is True
+    config = graph.tasks[detection].config
+    assert (config.doFindCosmicRays, config.doSkySources) == (False, False)
+    assert graph.producer_of(science).label == "reprocessVisitImage"
+    difference = inputs(graph, "findCosmicRaysDifference")["image"].parent_dataset_type_name
+    assert graph.producer_of(difference).label == detection
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_what_is_known_of_cameras(camera: str) -> None:
+    graph = build(f"{camera}/Processed.yaml")
+    readings = [graph.tasks[label].config.reading for label in ("findCosmicRaysScience", "compareCosmicRays")]
+    pixel_size = 0.015 if camera in ("HSC", "DECam") else 0.010
+    assert {reading.pixelSize for reading in readings} == {pixel_size}
+    assert len({reading.gain for reading in readings}) == 1
+    finder = graph.tasks["findCosmicRaysScience"].config.finders["morphological"]
+    assert 100_000 <= finder.nCrPixelMax <= 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("label", "field", "value"),
+    [
+        ("calibrateImage", "psf_repair.cosmicray.keepCR", True),
+        ("calibrateImage", "connections.exposur", "calexp"),
+        ("detectAndMeasureDiaSource", "doFindCosmicRay", True),
+        ("findCosmicRaysScience", "connections.images", "calexp"),
+    ],
+)
+def test_unknown_fields_are_found(label: str, field: str, value: Any) -> None:
+    """The stand-ins catch an override of what does not exist."""
+    pipeline = Pipeline.from_uri(f"{ROOT}/pipelines/HSC/RawPrompt.yaml")
+    pipeline.addConfigOverride(label, field, value)
+    with pytest.raises(AttributeError, match=field.rpartition(".")[2]):
+        pipeline.to_graph()
+
+
+def test_repair_is_retargeted_by_one_file() -> None:
+    pipeline = Pipeline.from_uri(f"{ROOT}/pipelines/LSSTCam/RawPrompt.yaml")
+    pipeline.addConfigFile("calibrateImage", f"{ROOT}/config/retargetRepair.py")
+    pipeline.addConfigOverride("calibrateImage", "psf_repair.finder.name", "astroscrappy")
+    pipeline.addConfigOverride("calibrateImage", "psf_repair.cosmicray.keepCRs", False)
+    config = pipeline.to_graph().tasks["calibrateImage"].config
+    assert config.psf_repair.target is CosmicRayRepairTask
+    assert config.psf_repair.finder.name == "astroscrappy"
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ValueError, match="no processing 'DP9'; there are prompt, release"):
+        configure(CompareCosmicRaysConfig(), "DP9")
+    with pytest.raises(ValueError, match="images must be one of afw, lsst.images"):
+        configure(CompareCosmicRaysConfig(), "prompt", "fits")
+    with pytest.raises(TypeError, match="names no images"):
+        configure(GatherComparisonConfig(), "prompt")
