@@ -44,13 +44,14 @@ $(VENV)/bin/pip:
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the package and what it needs (about a minute)."
-	@$(BIN)/python -m pip install --progress-bar off --editable . | grep -vE '^(Requirement already|Collecting|  Using cached|  Downloading)' || test $$? = 1
-	@$(BIN)/python -c "import lsst.meas.cosmicrays" && touch $@
+	@$(BIN)/python -m pip install --progress-bar off --editable . 2>&1 \
+	    | grep --line-buffered -E '^(Collecting|Installing|Successfully installed|ERROR)' | cut -c1-100
+	@$(BIN)/cosmicrays --version > /dev/null && touch $@
 
 $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the package, what it needs, and what its tests need."
 	@$(BIN)/python -m pip install --quiet --progress-bar off --editable ".[test]"
-	@$(BIN)/python -c "import lsst.meas.cosmicrays" && touch $@
+	@$(BIN)/cosmicrays --version > /dev/null && touch $@
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
