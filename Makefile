@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 SHELL := /bin/sh
 export MPLBACKEND := Agg
 
-.PHONY: help demo test test-fast lint bench wheel clean
+.PHONY: help demo bps-demo test test-fast lint bench wheel clean
 
 help:
 	@echo "make demo       simulate a visit, find its cosmic rays, print how good the finders are"
+	@echo "make bps-demo   the same as a batch submission (bps, Parsl)"
 	@echo "make test       run all tests             (make test-fast: only the quick ones)"
 	@echo "make lint       ruff, mypy and numpydoc"
 	@echo "make bench      time every engine beside its original program"
@@ -17,6 +18,9 @@ help:
 
 demo: $(VENV)/installed
 	@MEAS_COSMICRAYS_DIR="$(CURDIR)" $(BIN)/cosmicrays demo demo
+
+bps-demo: $(VENV)/installed
+	@MEAS_COSMICRAYS_DIR="$(CURDIR)" $(BIN)/cosmicrays bps-demo demo
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadscope

@@ -70,12 +70,13 @@ FLAWED = {
     12: "smooth blobs of 13 to 55 pixels, mostly in a row",
     15: "smooth blobs of 25 to 55 pixels beside bright stars",
     19: "smooth blobs of 9 to 37 pixels on stars",
-    43: "the centres of some forty stars",
+    43: "the centres of about twenty stars",
     53: "the bleed trail of a saturated star",
 }
 """Exposures whose mask has what is no cosmic ray, as one sees at a glance."""
 
 PLANES = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA", "COSMIC_RAY")
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)
 STAMP = 24
 MIN_CONTRAST = 0.5
 MIN_SNR = 5.0
@@ -113,6 +114,8 @@ def main() -> None:
     print("\n## What each further detection adds\n")
     print_table(steps)
     judged = good[1::2]
+    print("\n## Thresholds of the learned rule of four\n")
+    print_thresholds(fit(FOUR, good[::2]), judged)
     print("\n## What is left\n")
     for kind in ("false", "missed"):
         describe_errors(kind, judged, masks, arguments.output / f"consensus_saao_{kind}.png")
@@ -335,6 +338,37 @@ def rank(exposures: Sequence[Exposure]) -> tuple[Table, Table]:
     return ranking, rank_steps(ranking)
 
 
+def print_thresholds(rule: LearnedConsensus, exposures: Sequence[Exposure]) -> None:
+    """Print what a rule finds at several thresholds, as it is and without
+    the false components that are sharper than any star can be.
+
+    Parameters
+    ----------
+    rule : `LearnedConsensus`
+        A learned rule.
+    exposures : `~collections.abc.Sequence` [`Exposure`]
+        Exposures to judge it by.
+    """
+    print(
+        "| threshold | | strict F1 | within 1 pixel: F1 | CRs found / purity of CRs |\n|---|---|---|---|---|"
+    )
+    for threshold in (*THRESHOLDS, rule.threshold):
+        counts: dict[str, list[np.ndarray]] = {"all": [], "without sharp": []}
+        for exposure in exposures:
+            mask = rule.decide(rule.probability(exposure.masks), threshold)
+            usable = exposure.usable.copy()
+            counts["all"].append(judge_mask(mask, exposure.truth, usable))
+            for rows, columns, sharp in _unmatched(exposure, mask, exposure.truth):
+                usable[rows, columns] &= not sharp
+            counts["without sharp"].append(judge_mask(mask, exposure.truth, usable))
+        for name, judged in counts.items():
+            rates = judgement_rates(np.array(judged))
+            print(
+                f"| {threshold:.2f} | {name} | {rates['f1']:.3f} | {rates['f1_1px']:.3f} | "
+                f"{rates['object_completeness']:.3f} / {rates['object_purity']:.3f} |"
+            )
+
+
 def describe_errors(
     kind: str, exposures: Sequence[Exposure], masks: Sequence[np.ndarray] | None, path: Path
 ) -> None:
@@ -354,14 +388,8 @@ def describe_errors(
     errors = []
     for number, exposure in enumerate(exposures):
         mask = vote_by_pixel(_of(exposure.masks, THREE), 2) if masks is None else masks[number]
-        found, true = mask & exposure.usable, exposure.truth & exposure.usable
-        owner, other = (found, true) if kind == "false" else (true, found)
-        parts = find_components(owner)
-        matched = parts.maximum(other[parts.rows, parts.columns]) > 0
-        for part in np.flatnonzero(~matched):
-            pixels = parts.labels == part
-            rows, columns = parts.rows[pixels], parts.columns[pixels]
-            errors.append((exposure, mask, rows, columns, _is_sharp(exposure, owner, rows, columns)))
+        owner, other = (mask, exposure.truth) if kind == "false" else (exposure.truth, mask)
+        errors += [(exposure, mask, *error) for error in _unmatched(exposure, owner, other)]
     n_sharp = sum(error[-1] for error in errors)
     n_pixels = sum(error[2].size for error in errors)
     print(
@@ -369,6 +397,21 @@ def describe_errors(
         "sharper than any star can be."
     )
     _draw(errors, path)
+
+
+def _unmatched(
+    exposure: Exposure, owner: np.ndarray, other: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
+    """Yield rows and columns of each component of a mask that has no pixel of
+    another, and whether it is sharp.
+    """
+    usable_owner = owner & exposure.usable
+    parts = find_components(usable_owner)
+    matched = parts.maximum((other & exposure.usable)[parts.rows, parts.columns]) > 0
+    for part in np.flatnonzero(~matched):
+        pixels = parts.labels == part
+        rows, columns = parts.rows[pixels], parts.columns[pixels]
+        yield rows, columns, _is_sharp(exposure, usable_owner, rows, columns)
 
 
 def _is_sharp(exposure: Exposure, owner: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> bool:

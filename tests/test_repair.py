@@ -125,7 +125,9 @@ def test_arrays_that_the_original_repaired(path: Path, monkeypatch: pytest.Monke
         return
     task.run(exposure)
     if error:
-        pytest.skip("the original fails on this one")
+        # The original cannot do images narrower than five pixels.
+        assert not plane(exposure, "CR")[:, [0, -1]].any()
+        return
     expected = case["image"].copy()
     expected[case["repaired_y"], case["repaired_x"]] = case["repaired_value"]
     np.testing.assert_array_equal(pixels(exposure), expected)

@@ -51,7 +51,7 @@ def bps_demo_command(directory: Path, detectors: int, detector_size: str, seed: 
     run = f"{OUTPUT}/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     submit_file = product_dir() / "bps" / "Simulation" / "parsl_local.yaml"
     _call(
-        ["bps", "submit", str(submit_file), "-b", str(repo)]
+        ["bps", "--log-level", "parsl=WARNING", "submit", str(submit_file), "-b", str(repo)]
         + ["-i", INPUT, "-o", OUTPUT, "--output-run", run],
         directory,
     )
@@ -60,8 +60,8 @@ def bps_demo_command(directory: Path, detectors: int, detector_size: str, seed: 
             tables = read_comparison(butler, run)
         except LookupError as error:
             raise click.ClickException(
-                f"The submission wrote no tables ({error}): look into {directory / 'submit' / run}, then run "
-                f"`bps restart --id {directory / 'submit' / run}`."
+                f"The submission wrote no tables ({error}).  What its jobs said is in "
+                f"{directory / 'submit' / run / 'logs'}; running this command again submits anew."
             ) from error
     click.echo("\n" + format_comparison(tables))
     click.echo(

@@ -19,6 +19,7 @@ import importlib
 import click
 
 COMMANDS = {
+    "bps-demo": "Run the demonstration as a batch submission, and print the tables.",
     "demo": "Simulate a visit, run the pipeline on it, and print the tables.",
     "ingest": "Bring FITS files of any layout into a Butler repository.",
     "product-dir": "Print the folder of the pipelines, for MEAS_COSMICRAYS_DIR.",

@@ -36,7 +36,7 @@ from ._cosmic_conn_screening import (
 BLOCK_SIDE = 32
 """Side of the blocks of a sample (pixels)."""
 
-SAMPLE_SIZE = 64
+SAMPLE_SIZE = 96
 """How many blocks to sample in a tile."""
 
 SAMPLE_POWER = 0.75

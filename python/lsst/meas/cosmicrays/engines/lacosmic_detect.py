@@ -45,7 +45,7 @@ HEIGHT = 8
 WIDTH = TILE
 """Columns that are tested together."""
 
-CROWD = 8
+CROWD = 14
 """Pixels of a block that take longer one by one than all of it together, with
 separable medians."""
 
@@ -82,9 +82,7 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray) -> np.ndarray:
         CR pixels, numbered ``y * nx + x``, in no particular order.
     """
     pixels, corners = _find_candidates(frame, rule, boxes)
-    pixels, significances, noises = _test(frame, rule, rule.limit, pixels)
-    structures = fine_structure(frame, rule, pixels, 1, 1).ravel()
-    found = [pixels[_are_sharp(significances, structures, noises, rule.contrast)]]
+    found = [_test(frame, rule, pixels)]
     for i in range(0, corners.size, BLOCKS):
         part = corners[i : i + BLOCKS]
         significances, noises = learn(frame, rule, part)
@@ -135,7 +133,9 @@ def exceed(frame: Frame, rule: Rule, above: np.uint8, pixels: np.ndarray) -> np.
     """
     flags = frame.flags.ravel()[pixels]
     limit = rule.limit if above == ABOVE else rule.neighbour_limit
-    passing, _, _ = _test(frame, rule, limit, pixels[flags & KNOWN == 0])
+    unknown = pixels[flags & KNOWN == 0]
+    unknown = unknown[signal_to_noise(frame, rule, unknown)[0] > limit]
+    passing = unknown[significance(frame, rule, unknown, 1, 1)[0].ravel() > limit]
     return np.concatenate((pixels[flags & above != 0], passing))
 
 
@@ -172,19 +172,27 @@ def crowded_blocks(flags: np.ndarray, rule: Rule, pixels: np.ndarray) -> np.ndar
     return corners[:n]
 
 
-def _test(
-    frame: Frame, rule: Rule, limit: np.float32, pixels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pixels whose S' exceeds a limit, their S' and their noise.
+def _test(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
+    """Return the pixels that are CR pixels by themselves.
 
-    S is an upper bound of S', and quicker to find.
+    S is an upper bound of S', and quicker to find; so is the fine structure,
+    unless it takes a matched filter.
     """
     ratios, noises = signal_to_noise(frame, rule, pixels)
-    passing = ratios > limit
-    pixels, noises = pixels[passing], noises[passing]
+    passing = ratios > rule.limit
+    pixels, ratios, noises = pixels[passing], ratios[passing], noises[passing]
+    if rule.kernel.size == 0:
+        structures = fine_structure(frame, rule, pixels, 1, 1).ravel()
+        passing = _are_sharp(ratios, structures, noises, rule.contrast)
+        pixels, structures, noises = pixels[passing], structures[passing], noises[passing]
     significances = significance(frame, rule, pixels, 1, 1)[0].ravel()
-    passing = significances > limit
-    return pixels[passing], significances[passing], noises[passing]
+    passing = significances > rule.limit
+    pixels, significances, noises = pixels[passing], significances[passing], noises[passing]
+    if rule.kernel.size == 0:
+        structures = structures[passing]
+    else:
+        structures = fine_structure(frame, rule, pixels, 1, 1).ravel()
+    return pixels[_are_sharp(significances, structures, noises, rule.contrast)]
 
 
 @compiled

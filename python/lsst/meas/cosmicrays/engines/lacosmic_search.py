@@ -28,7 +28,7 @@ from .lacosmic_lists import boxes_around, clear_flag, flagged_near, give_slots, 
 from .lacosmic_steps import Rule, reach_of
 from .lacosmic_threads import Threads
 
-BOXES = 64
+BOXES = 16
 """Boxes that a thread works on before it takes the next ones."""
 
 PIXELS = 1024

@@ -14,6 +14,7 @@ from .compare_cosmic_rays import *
 from .detect_dia_sources import *
 from .dia_source_columns import *
 from .find_cosmic_rays import *
+from .finder_summary import *
 from .gather_comparison import *
 from .inject_cosmic_rays import *
 from .make_cosmic_ray_library import *

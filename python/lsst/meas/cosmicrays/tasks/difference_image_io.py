@@ -42,14 +42,14 @@ from ..engines.matching_image import MatchingImage, PsfSample
 from ..engines.psf import SIGMA_TO_FWHM
 from ..engines.spatial_kernel import SpatialKernel, chebyshev_degrees
 from ..engines.subtraction import Subtraction
-from ..images import WorkingImage, WorkingImageConfig, read_image
+from ..images import MaskPlanes, WorkingImage, WorkingImageConfig, read_image
 
 _N_PSF_SAMPLE = 5
 
 
 def read_matching_image(
     source: MaskedImage, config: WorkingImageConfig, bbox: Box, unusable_planes: Iterable[str]
-) -> tuple[MatchingImage, dict[str, np.ndarray]]:
+) -> tuple[MatchingImage, Mapping[str, np.ndarray]]:
     """Turn an image into what a subtraction needs.
 
     Parameters
@@ -69,8 +69,8 @@ def read_matching_image(
     -------
     image : `~lsst.meas.cosmicrays.engines.matching_image.MatchingImage`
         Arrays of the shape of ``bbox``.
-    planes : `dict` [`str`, `numpy.ndarray`]
-        All mask planes, likewise (bool, (ny, nx)).
+    planes : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+        All mask planes, likewise (bool, (ny, nx)), each made when asked for.
 
     Raises
     ------
@@ -79,8 +79,10 @@ def read_matching_image(
     """
     working = read_image(source, config)
     place = _Placement(working.bbox, bbox)
-    planes = {name: place.put(working.planes[name], False) for name in working.planes}
-    no_data = planes.get("NO_DATA", np.zeros(bbox.shape, dtype=bool)) | place.outside()
+    planes = MaskPlanes(working.planes, lambda name: place.put(working.planes[name], False))
+    no_data = place.outside()
+    if "NO_DATA" in planes:
+        no_data |= planes["NO_DATA"]
     unusable = no_data.copy()
     for name in unusable_planes:
         if name in planes:
