@@ -75,7 +75,7 @@ FLAWED = {
 }
 """Exposures whose mask has what is no cosmic ray, as one sees at a glance."""
 
-PLANES = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA", "COSMIC_RAY")
+BAD_PLANES = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA")
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)
 STAMP = 24
 MIN_CONTRAST = 0.5
@@ -175,6 +175,31 @@ def find_all(data: Path, name: str) -> dict[str, np.ndarray]:
         Image, variance, usable pixels, and a mask and run time of each
         detection.
     """
+    working = prepare(data, name)
+    bad = np.logical_or.reduce([working.planes[plane] for plane in BAD_PLANES]) | working.not_finite()
+    arrays = {"image": working.image, "variance": working.variance, "usable": ~bad}
+    run_finders(working)  # Compiled code is loaded, and weights are read.
+    for detection, (mask, wall_time) in run_finders(working).items():
+        arrays[f"mask_{detection}"] = mask
+        arrays[f"time_{detection}"] = np.float64(wall_time)
+    return arrays
+
+
+def prepare(data: Path, name: str) -> WorkingImage:
+    """Read an exposure, and measure its noise and PSF.
+
+    Parameters
+    ----------
+    data : `~pathlib.Path`
+        Folder of the exposures.
+    name : `str`
+        Name of the file, without extension.
+
+    Returns
+    -------
+    working : `WorkingImage`
+        What finders take.
+    """
     prepared = prepare_file(data / f"{name}.fits", get_preset("saao"), data / "recurrent_badpix.fits.gz")
     if prepared.errors:
         raise SystemExit("\n".join(str(error) for error in prepared.errors))
@@ -183,26 +208,37 @@ def find_all(data: Path, name: str) -> dict[str, np.ndarray]:
     ny, nx = science.image.shape
     kernel = frame.psf.psf.compute_kernel_image(x=nx / 2, y=ny / 2).array.astype(np.float64)
     nothing = np.zeros((ny, nx), dtype=bool)
-    working = WorkingImage(
+    return WorkingImage(
         image=np.asarray(science.image, dtype=np.float32),
         variance=np.asarray(science.variance, dtype=np.float32),
-        planes={plane: science.planes.get(plane, nothing) for plane in PLANES},
+        planes={plane: science.planes.get(plane, nothing) for plane in (*BAD_PLANES, "COSMIC_RAY")},
         bbox=Box.from_shape((ny, nx)),
         psf_kernel=kernel / kernel.sum(),
         psf_fwhm=frame.psf.fwhm,
     )
-    arrays = {"image": working.image, "variance": working.variance, "usable": ~science.bad}
+
+
+def run_finders(working: WorkingImage) -> dict[str, tuple[np.ndarray, float]]:
+    """Run every finder.
+
+    Parameters
+    ----------
+    working : `WorkingImage`
+        The image.
+
+    Returns
+    -------
+    found : `dict`
+        Mask and run time (s) of each detection.
+    """
+    found = {}
     for detection, (finder, values) in FINDERS.items():
         finder_class = cosmicRayFinderRegistry[finder]
         config = finder_class.ConfigClass()
         config.update(**values)
-        task = finder_class(config=config, name=finder)
-        if not arrays.keys() & {f"mask_{other}" for other in FINDERS if FINDERS[other][0] == finder}:
-            task.run(working)  # Compiled code is loaded, and weights are read.
-        found = task.run(working)
-        arrays[f"mask_{detection}"] = found.mask
-        arrays[f"time_{detection}"] = np.float64(found.wall_time)
-    return arrays
+        result = finder_class(config=config, name=finder).run(working)
+        found[detection] = result.mask, result.wall_time
+    return found
 
 
 def judge_rules(fitting: Sequence[Exposure], judging: Sequence[Exposure]) -> tuple[Table, list[np.ndarray]]:

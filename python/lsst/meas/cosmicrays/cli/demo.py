@@ -30,6 +30,8 @@ from ..report.tables import format_comparison, read_comparison
 
 SIMULATION = ["--visits", "1", "--detectors", "4", "--detector-size", "2048x2048", "--seed", "1"]
 INPUT, OUTPUT = "SimHSC/defaults", "u/demo"
+# One line whenever a step of a detector is done, and what went wrong.
+PROGRESS = ["--log-level", ".=ERROR", "--log-level", "lsst.pipe.base.mp_graph_executor=INFO"]
 
 
 @click.command("demo")
@@ -87,8 +89,8 @@ def _run_pipeline(repo: Path, processes: int, environment: dict[str, str]) -> No
     _step(title + (f": what {OUTPUT} has already is used again" if exists else ""))
     again = ["--extend-run", "--skip-existing"] if exists else []
     pipeline = "$MEAS_COSMICRAYS_DIR/pipelines/Simulation.yaml"
-    command = ["pipetask", "--no-log-tty", "run", "-b", str(repo), "-i", INPUT, "-o", OUTPUT, "-p", pipeline]
-    _call([*command, "--register-dataset-types", "-j", str(processes), *again], environment)
+    command = ["run", "-b", str(repo), "-i", INPUT, "-o", OUTPUT, "-p", pipeline, "-j", str(processes)]
+    _call(["pipetask", *PROGRESS, *command, "--register-dataset-types", *again], environment)
 
 
 def _is_complete(butler: Butler) -> bool:

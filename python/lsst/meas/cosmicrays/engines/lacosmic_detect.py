@@ -45,7 +45,7 @@ HEIGHT = 8
 WIDTH = TILE
 """Columns that are tested together."""
 
-CROWD = 14
+CROWD = 10
 """Pixels of a block that take longer one by one than all of it together, with
 separable medians."""
 
