@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/sh
 export MPLBACKEND := Agg
+# Tests run side by side; more threads in each would only get in their way.
+test test-fast: export OMP_NUM_THREADS := 1
 
 .PHONY: help demo bps-demo test test-fast lint bench wheel clean
 

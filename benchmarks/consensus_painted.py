@@ -43,6 +43,7 @@ from lsst.meas.cosmicrays.comparison import (
     judge_mask,
     judgement_rates,
     truth_from_charge,
+    vote_by_cosmic_ray,
     vote_by_pixel,
 )
 from lsst.meas.cosmicrays.simulation import inject_footprints, paint_on_pixels, read_dark_footprints
@@ -73,6 +74,10 @@ def main() -> None:
         name: [exposure.masks[name] for exposure in judged] for name in FINDERS
     }
     masks["pixel votes, 2 of 3"] = [_vote(exposure.masks, THREE, 2) for exposure in judged]
+    for label, members in (("3", THREE), ("four", FOUR)):
+        masks[f"by CR, 2 of {label}, pixels of 1"] = [
+            vote_by_cosmic_ray([exposure.masks[name] for name in members], 2, 1) for exposure in judged
+        ]
     masks["pixel votes, 2 of four"] = [_vote(exposure.masks, FOUR, 2) for exposure in judged]
     masks["pixel votes, 3 of four"] = [_vote(exposure.masks, FOUR, 3) for exposure in judged]
     masks["learned from given masks, four"] = [

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 __all__ = ["AstroScrappyFinderConfig", "AstroScrappyFinderTask"]
 
+import functools
 import math
 from collections.abc import Callable
 from typing import ClassVar
@@ -68,7 +69,8 @@ class AstroScrappyFinderConfig(CosmicRayFinderConfig):
         default="meanmask",
         optional=False,
         allowed={
-            "median": "Median of 5x5 pixels.",
+            "median": "Meant to be the median of 5x5 pixels; AstroScrappy 1.3 fills them with memory that it "
+            "never wrote, so that later iterations are undefined (here: zeros).  Not recommended.",
             "medmask": "Median of the good ones of 5x5 pixels.",
             "meanmask": "Mean of the good ones of 5x5 pixels.",
             "idw": "The good ones of 5x5 pixels, weighted by inverse distance.",
@@ -166,7 +168,7 @@ class AstroScrappyFinderTask(CosmicRayFinderTask):
             return astroscrappy.detect_cosmics
         from ..engines.lacosmic import detect_cosmics
 
-        return detect_cosmics
+        return functools.partial(detect_cosmics, n_threads=self.config.threads)
 
     def _check_sky(self, image: WorkingImage, bad: np.ndarray) -> None:
         """Warn of the original's silent trap: an image without its sky.
