@@ -92,8 +92,9 @@ def measure_sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def find_sharp_cells(across: np.ndarray, down: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
     """Tell which cells of a tile hold something sharper than a star.
 
-    The sharpness is compared with its noise, both alone and averaged over
-    three pixels across its axis, for wide and faint cosmic rays.
+    The sharpness is compared with its noise: alone, averaged over three
+    pixels across its axis, and the sum of both averages.  The latter two are
+    for wide and faint cosmic rays.
 
     Parameters
     ----------
@@ -110,21 +111,19 @@ def find_sharp_cells(across: np.ndarray, down: np.ndarray, reach: int, shape: tu
     sharp : `numpy.ndarray` [`bool`]
         One element a cell; cells at the end may reach beyond the tile.
     """
-    limits = np.array(
-        [SHARPNESS_LIMIT * noise for plane in (across, down.T) for noise in _sharpness_noise(plane)],
-        dtype=np.float32,
-    )
+    limits = SHARPNESS_LIMIT * np.array(_sharpness_noise(across, down), dtype=np.float32)
     return _mark_cells(across, down, reach, shape, limits)
 
 
-def _sharpness_noise(plane: np.ndarray) -> tuple[float, float]:
-    """Return the noise of a sharpness along rows, alone and averaged."""
-    rows = np.arange(3, plane.shape[0] - 3, NOISE_SAMPLING)
-    columns = slice(3, -3, NOISE_SAMPLING)
-    alone = plane[rows, columns]
-    averaged = 0.5 * alone + 0.25 * (plane[rows - 1, columns] + plane[rows + 1, columns])
-    low, low_averaged = (np.quantile(np.abs(part), NOISE_QUANTILE) for part in (alone, averaged))
-    return float(low) / NOISE_QUANTILE_OF_NORMAL, float(low_averaged) / NOISE_QUANTILE_OF_NORMAL
+def _sharpness_noise(across: np.ndarray, down: np.ndarray) -> tuple[float, ...]:
+    """Return the noise of what is compared, in the order of comparison."""
+    y, x = np.ix_(*(np.arange(3, size - 3, NOISE_SAMPLING) for size in across.shape))
+    averaged_across = 0.5 * across[y, x] + 0.25 * (across[y - 1, x] + across[y + 1, x])
+    averaged_down = 0.5 * down[y, x] + 0.25 * (down[y, x - 1] + down[y, x + 1])
+    compared = (across[y, x], down[y, x], averaged_across, averaged_down, averaged_across + averaged_down)
+    return tuple(
+        float(np.quantile(np.abs(values), NOISE_QUANTILE)) / NOISE_QUANTILE_OF_NORMAL for values in compared
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -139,11 +138,14 @@ def _mark_cells(
     sharp = np.zeros((-(-ny // CELL_SIDE), -(-nx // CELL_SIDE)), dtype=np.bool_)
     for y in range(reach - margin, reach + ny + margin):
         for x in range(reach - margin, reach + nx + margin):
+            averaged_across = half * across[y, x] + quarter * (across[y - 1, x] + across[y + 1, x])
+            averaged_down = half * down[y, x] + quarter * (down[y, x - 1] + down[y, x + 1])
             if (
                 across[y, x] > limits[0]
-                or half * across[y, x] + quarter * (across[y - 1, x] + across[y + 1, x]) > limits[1]
-                or down[y, x] > limits[2]
-                or half * down[y, x] + quarter * (down[y, x - 1] + down[y, x + 1]) > limits[3]
+                or down[y, x] > limits[1]
+                or averaged_across > limits[2]
+                or averaged_down > limits[3]
+                or averaged_across + averaged_down > limits[4]
             ):
                 for v in (max(y - reach - margin, 0), min(y - reach + margin, ny - 1)):
                     for u in (max(x - reach - margin, 0), min(x - reach + margin, nx - 1)):
