@@ -393,6 +393,15 @@ def test_selective_evaluates_what_is_small_or_crowded_whole(ground_imaging: Cosm
     )
 
 
+def test_selective_evaluates_residuals_whole(ground_imaging: CosmicConnModel) -> None:
+    """A difference of images of unlike seeing has dipoles everywhere."""
+    image = make_field(20, n_stars=60, n_tracks=20, shape=(520, 520))
+    image -= scipy.ndimage.gaussian_filter(image, 1.0)
+    np.testing.assert_array_equal(
+        ground_imaging.predict(image, speed="selective"), ground_imaging.predict(image)
+    )
+
+
 def test_fixed_normalisation_is_that_of_the_whole_tile(ground_imaging: CosmicConnModel) -> None:
     network = ground_imaging.evaluator("full")._network
     window = make_field(16, n_stars=5, n_tracks=10, shape=(128 + 44, 96 + 44)) - np.float32(300.0)

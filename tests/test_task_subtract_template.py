@@ -55,10 +55,14 @@ def pair() -> SimulatedDetector:
 
 
 @pytest.mark.parametrize(
-    ("seeing", "template_seeing", "convolved"),
-    [(0.9, 0.6, "Template"), (0.6, 0.7, "Template"), (0.5, 0.8, "Science")],
+    ("seeing", "template_seeing", "mode", "convolved"),
+    [
+        (0.9, 0.6, "convolveTemplate", "Template"),
+        (0.6, 0.7, "convolveTemplate", "Template"),
+        (0.5, 0.8, "auto", "Science"),
+    ],
 )
-def test_difference_is_noise(seeing: float, template_seeing: float, convolved: str) -> None:
+def test_difference_is_noise(seeing: float, template_seeing: float, mode: str, convolved: str) -> None:
     """Where nothing changed, with template seeing better and worse.
 
     Satellites are changes, too, and left out here.  The variance is not
@@ -68,7 +72,7 @@ def test_difference_is_noise(seeing: float, template_seeing: float, convolved: s
         width=512, height=512, seed=4, seeing=seeing, template_seeing=template_seeing, **NOTHING_NEW
     )
     simulated = simulate_detector(config, visit=1, detector=0)
-    task = make_task(doScaleVariance=False)
+    task = make_task(doScaleVariance=False, mode=mode)
     difference = task.run(simulated.visit_image, simulated.template).difference
     metadata = task.metadata
     assert metadata["convolvedExposure"] == convolved
@@ -220,11 +224,13 @@ def test_template_on_other_pixels(pair: SimulatedDetector, caplog: pytest.LogCap
     assert "pixels apart" in caplog.text
 
 
-def test_psf_of_a_convolved_science_image() -> None:
+def test_psf_of_a_convolved_science_image(caplog: pytest.LogCaptureFixture) -> None:
     config = SimulationConfig(width=256, height=256, seed=4, seeing=0.5, template_seeing=0.9, **NOTHING_NEW)
     simulated = simulate_detector(config, 1, 0)
-    task = make_task()
-    difference = task.run(simulated.visit_image, simulated.template).difference
+    task = make_task(mode="auto")
+    with caplog.at_level(logging.WARNING):
+        difference = task.run(simulated.visit_image, simulated.template).difference
+    assert "cosmic rays on the difference are smeared" in caplog.text
     assert task.metadata["convolvedExposure"] == "Science"
     assert isinstance(difference.psf, GaussianPointSpreadFunction)
     kernel = difference.psf.compute_kernel_image(x=100, y=100).array

@@ -31,7 +31,7 @@ from ..report.tables import format_comparison, read_comparison
 SIMULATION = ["--visits", "1", "--detectors", "4", "--detector-size", "2048x2048", "--seed", "1"]
 INPUT, OUTPUT = "SimHSC/defaults", "u/demo"
 # One line whenever a step of a detector is done, and what went wrong.
-PROGRESS = ["--log-level", ".=ERROR", "--log-level", "lsst.pipe.base.mp_graph_executor=INFO"]
+PROGRESS = ["--log-level", "lsst=ERROR", "--log-level", "lsst.pipe.base.mp_graph_executor=INFO"]
 
 
 @click.command("demo")

@@ -12,7 +12,15 @@
 
 from __future__ import annotations
 
-__all__ = ["CELL_SIDE", "evaluation_cost", "find_sharp_cells", "measure_sharpness", "plan_rectangles"]
+__all__ = [
+    "CELL_SIDE",
+    "NOISE_SAMPLING",
+    "evaluation_cost",
+    "find_sharp_cells",
+    "measure_noise",
+    "measure_sharpness",
+    "plan_rectangles",
+]
 
 import numba
 import numpy as np
@@ -46,7 +54,7 @@ that a crowded field does not seem noisy.
 """
 
 NOISE_SAMPLING = 4
-"""Noise is measured in one row and column of these many."""
+"""Noise is measured in every so many rows and columns."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -121,9 +129,24 @@ def _sharpness_noise(across: np.ndarray, down: np.ndarray) -> tuple[float, ...]:
     averaged_across = 0.5 * across[y, x] + 0.25 * (across[y - 1, x] + across[y + 1, x])
     averaged_down = 0.5 * down[y, x] + 0.25 * (down[y, x - 1] + down[y, x + 1])
     compared = (across[y, x], down[y, x], averaged_across, averaged_down, averaged_across + averaged_down)
-    return tuple(
-        float(np.quantile(np.abs(values), NOISE_QUANTILE)) / NOISE_QUANTILE_OF_NORMAL for values in compared
-    )
+    return tuple(measure_noise(values) for values in compared)
+
+
+def measure_noise(values: np.ndarray) -> float:
+    """Measure the noise of values that are mostly noise about zero.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`
+        Values, in any shape.
+
+    Returns
+    -------
+    noise : `float`
+        Standard deviation of a Gaussian with their low quantile of absolute
+        values.
+    """
+    return float(np.quantile(np.abs(values), NOISE_QUANTILE)) / NOISE_QUANTILE_OF_NORMAL
 
 
 @numba.njit(cache=True, nogil=True)

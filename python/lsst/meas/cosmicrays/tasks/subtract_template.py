@@ -72,18 +72,19 @@ class SubtractTemplateConfig(PipelineTaskConfig, pipelineConnections=SubtractTem
     """
 
     mode = ChoiceField[str](
-        doc="Which image to convolve with the PSF-matching kernel.",
-        default="auto",
+        doc="Which image to convolve with the PSF-matching kernel.  A convolved science image has its cosmic "
+        "rays smeared to what looks like stars, and finders miss them on the difference.",
+        default="convolveTemplate",
         allowed={
             "auto": "The template, unless its PSF is wider than maxDeconvolution times that of the science "
-            "image.",
-            "convolveTemplate": "The template.",
+            "image: cleanest where stars are bright.",
+            "convolveTemplate": "The template, which is sharpened if its PSF is the wider one: cosmic rays "
+            "stay as they are.",
             "convolveScience": "The science image.",
         },
     )
     maxDeconvolution = Field[float](
-        doc="In mode auto, widest PSF of a template to be convolved, in units of that of the science image. "
-        "Sharpening a deep template a little leaves cosmic rays as they are.",
+        doc="In mode auto, widest PSF of a template to be convolved, in units of that of the science image.",
         default=1.25,
         check=lambda value: value > 0.0,
     )
@@ -258,6 +259,12 @@ class SubtractTemplateTask(PipelineTask):
         for name, plane in (("NO_DATA", subtraction.no_data), ("DETECTION_EDGE", subtraction.edge)):
             planes[name] = planes[name] | plane if name in planes else plane
         planes.setdefault("SAT_TEMPLATE", np.zeros(bbox.shape, dtype=bool))
+        if not subtraction.template_convolved:
+            self.log.warning(
+                "The science image was convolved, as mode %r has it: cosmic rays on the difference "
+                "are smeared.  Set mode='convolveTemplate' to find them there.",
+                self.config.mode,
+            )
         summary = self._summarise(subtraction, float(coverage))
         return Struct(difference=make_difference_image(science, subtraction, planes, summary))
 
