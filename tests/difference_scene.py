@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from lsst.meas.cosmicrays.engines.matching_image import MatchingImage, PsfSample
+from lsst.meas.cosmicrays.engines.difference_imaging.matching_image import MatchingImage, PsfSample
 from lsst.meas.cosmicrays.engines.psf import SIGMA_TO_FWHM, gaussian_kernel
 
 SKY = 300.0

@@ -23,10 +23,14 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsst.meas.cosmicrays.engines import _cosmic_conn_screening as screening
-from lsst.meas.cosmicrays.engines import _cosmic_conn_selective as selective
-from lsst.meas.cosmicrays.engines import _cosmic_conn_tiles as tiles
-from lsst.meas.cosmicrays.engines.cosmic_conn import CosmicConnModel, ImageTooSmallError, load_model
+from lsst.meas.cosmicrays.engines.cosmic_conn import (
+    CosmicConnModel,
+    ImageTooSmallError,
+    load_model,
+    screening,
+    selective,
+    tiles,
+)
 
 SHARED = Path(__file__).parents[2] / "shared"
 GOLDEN = SHARED / "golden" / "cosmic_conn"

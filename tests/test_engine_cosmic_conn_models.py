@@ -30,15 +30,15 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lsst.meas.cosmicrays.engines import _cosmic_conn_runtime as runtime
-from lsst.meas.cosmicrays.engines._cosmic_conn_network import find_architecture
-from lsst.meas.cosmicrays.engines._cosmic_conn_weights import find_published_weights, read_state_dict
 from lsst.meas.cosmicrays.engines.cosmic_conn import (
     ModelFileError,
     ProviderError,
     load_model,
     load_reference_model,
+    runtime,
 )
+from lsst.meas.cosmicrays.engines.cosmic_conn.network import find_architecture
+from lsst.meas.cosmicrays.engines.cosmic_conn.weights import find_published_weights, read_state_dict
 
 Tensors = dict[str, np.ndarray]
 

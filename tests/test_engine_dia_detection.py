@@ -21,14 +21,14 @@ from difference_scene import psf_image, read_golden_exposure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsst.meas.cosmicrays.engines.dia_detection import (
+from lsst.meas.cosmicrays.engines.difference_imaging.dia_detection import (
     DiaDetection,
     DiaDetectionSettings,
     detect_dia_sources,
 )
-from lsst.meas.cosmicrays.engines.difference_statistics import measure_pulls
+from lsst.meas.cosmicrays.engines.difference_imaging.difference_statistics import measure_pulls
+from lsst.meas.cosmicrays.engines.difference_imaging.subtraction import subtract_template
 from lsst.meas.cosmicrays.engines.psf import gaussian_kernel
-from lsst.meas.cosmicrays.engines.subtraction import subtract_template
 
 NOISE = 5.0
 SHAPE = (120, 150)

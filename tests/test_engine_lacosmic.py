@@ -27,12 +27,12 @@ from astroscrappy import utils
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsst.meas.cosmicrays.engines import lacosmic_threads
 from lsst.meas.cosmicrays.engines.lacosmic import detect_cosmics
-from lsst.meas.cosmicrays.engines.lacosmic_background import background_levels
-from lsst.meas.cosmicrays.engines.lacosmic_frame import TILE, Frame, laplacian_at
-from lsst.meas.cosmicrays.engines.lacosmic_kernels import psf_kernel
-from lsst.meas.cosmicrays.engines.lacosmic_medians import (
+from lsst.meas.cosmicrays.engines.lacosmic import threads as lacosmic_threads
+from lsst.meas.cosmicrays.engines.lacosmic.background import background_levels
+from lsst.meas.cosmicrays.engines.lacosmic.frame import TILE, Frame, laplacian_at
+from lsst.meas.cosmicrays.engines.lacosmic.kernels import psf_kernel
+from lsst.meas.cosmicrays.engines.lacosmic.medians import (
     MEDIAN9,
     MEDIAN25,
     MEDIAN49,
@@ -42,7 +42,7 @@ from lsst.meas.cosmicrays.engines.lacosmic_medians import (
     network_median,
     quickselect,
 )
-from lsst.meas.cosmicrays.engines.lacosmic_threads import Threads
+from lsst.meas.cosmicrays.engines.lacosmic.threads import Threads
 
 # astroscrappy writes beyond its arrays if the image is smaller than this.
 SMALLEST = 4
@@ -356,7 +356,8 @@ def test_threads_by_default(limit: str, expected: int, monkeypatch: pytest.Monke
     monkeypatch.setenv("OMP_NUM_THREADS", limit)
     monkeypatch.setattr("numba.get_num_threads", lambda: 5)
     monkeypatch.setattr(
-        "lsst.meas.cosmicrays.engines.lacosmic.Threads", lambda n, shape: seen.append(n) or Threads(1, shape)
+        "lsst.meas.cosmicrays.engines.lacosmic.interface.Threads",
+        lambda n, shape: seen.append(n) or Threads(1, shape),
     )
     detect_cosmics(np.ones((20, 20)))
     assert seen == [expected]

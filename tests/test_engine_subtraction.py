@@ -21,31 +21,43 @@ from difference_scene import Scene, make_scene, psf_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsst.meas.cosmicrays.engines.decorrelation import decorrelate_kernel
-from lsst.meas.cosmicrays.engines.difference_planes import DifferencePlanes, border, grow, propagate_planes
-from lsst.meas.cosmicrays.engines.difference_statistics import (
+from lsst.meas.cosmicrays.engines.difference_imaging.decorrelation import decorrelate_kernel
+from lsst.meas.cosmicrays.engines.difference_imaging.difference_planes import (
+    DifferencePlanes,
+    border,
+    grow,
+    propagate_planes,
+)
+from lsst.meas.cosmicrays.engines.difference_imaging.difference_statistics import (
     fit_background,
     measure_pulls,
     measure_variance_scale,
 )
-from lsst.meas.cosmicrays.engines.kernel_basis import alard_lupton_basis, basis_widths
-from lsst.meas.cosmicrays.engines.kernel_candidates import cut_stamps, find_kernel_candidates
-from lsst.meas.cosmicrays.engines.kernel_matching import MatchingSettings
-from lsst.meas.cosmicrays.engines.kernel_solution import (
+from lsst.meas.cosmicrays.engines.difference_imaging.kernel_basis import alard_lupton_basis, basis_widths
+from lsst.meas.cosmicrays.engines.difference_imaging.kernel_candidates import (
+    cut_stamps,
+    find_kernel_candidates,
+)
+from lsst.meas.cosmicrays.engines.difference_imaging.kernel_matching import MatchingSettings
+from lsst.meas.cosmicrays.engines.difference_imaging.kernel_solution import (
     KernelFitError,
     MatchingStamps,
     TooFewCandidatesError,
     solve_matching_kernel,
 )
-from lsst.meas.cosmicrays.engines.matching_image import NoOverlapError
-from lsst.meas.cosmicrays.engines.spatial_kernel import (
+from lsst.meas.cosmicrays.engines.difference_imaging.matching_image import NoOverlapError
+from lsst.meas.cosmicrays.engines.difference_imaging.spatial_kernel import (
     SpatialKernel,
     chebyshev_degrees,
     chebyshev_image,
     chebyshev_values,
     fit_kernel,
 )
-from lsst.meas.cosmicrays.engines.subtraction import Subtraction, SubtractionSettings, subtract_template
+from lsst.meas.cosmicrays.engines.difference_imaging.subtraction import (
+    Subtraction,
+    SubtractionSettings,
+    subtract_template,
+)
 
 GAUSSIAN_BEYOND_FOUR = 6.334e-5
 

@@ -21,7 +21,7 @@ import pytest
 from lsst.daf.butler import Butler
 from lsst.images import Box, DifferenceImage, Image, MaskedImage
 from lsst.images.psfs import GaussianPointSpreadFunction
-from lsst.meas.cosmicrays.engines.difference_planes import grow
+from lsst.meas.cosmicrays.engines.difference_imaging.difference_planes import grow
 from lsst.meas.cosmicrays.engines.psf import gaussian_fwhm
 from lsst.meas.cosmicrays.images import MissingPsfError, UnknownMaskPlaneError, read_image
 from lsst.meas.cosmicrays.simulation import SimulatedDetector, SimulationConfig, simulate, simulate_detector

@@ -42,7 +42,7 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base.connectionTypes import Input, Output
 
-from ..engines.dia_detection import DiaDetection, DiaDetectionSettings, detect_dia_sources
+from ..engines.difference_imaging.dia_detection import DiaDetection, DiaDetectionSettings, detect_dia_sources
 from ..images import WorkingImageConfig, read_image
 from .difference_image_io import make_detection_mask
 
@@ -142,7 +142,7 @@ class DetectDiaSourcesConfig(PipelineTaskConfig, pipelineConnections=DetectDiaSo
 
         Returns
         -------
-        settings : `~.engines.dia_detection.DiaDetectionSettings`
+        settings : `~.engines.difference_imaging.DiaDetectionSettings`
             The settings.
         """
         return DiaDetectionSettings(

@@ -38,10 +38,10 @@ from lsst.images.convolution_kernels import ImageBasisConvolutionKernel
 from lsst.images.fields import ChebyshevField
 from lsst.images.psfs import GaussianPointSpreadFunction, PointSpreadFunction
 
-from ..engines.matching_image import MatchingImage, PsfSample
+from ..engines.difference_imaging.matching_image import MatchingImage, PsfSample
+from ..engines.difference_imaging.spatial_kernel import SpatialKernel, chebyshev_degrees
+from ..engines.difference_imaging.subtraction import Subtraction
 from ..engines.psf import SIGMA_TO_FWHM
-from ..engines.spatial_kernel import SpatialKernel, chebyshev_degrees
-from ..engines.subtraction import Subtraction
 from ..images import MaskPlanes, WorkingImage, WorkingImageConfig, read_image
 
 _N_PSF_SAMPLE = 5
@@ -67,7 +67,7 @@ def read_matching_image(
 
     Returns
     -------
-    image : `~lsst.meas.cosmicrays.engines.matching_image.MatchingImage`
+    image : `~.engines.difference_imaging.MatchingImage`
         Arrays of the shape of ``bbox``.
     planes : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
         All mask planes, likewise (bool, (ny, nx)), each made when asked for.
@@ -178,7 +178,7 @@ def make_difference_image(
     ----------
     science : `lsst.images.VisitImage`
         The science image.
-    subtraction : `~lsst.meas.cosmicrays.engines.subtraction.Subtraction`
+    subtraction : `~.engines.difference_imaging.Subtraction`
         The difference, in the unit of the science image.
     planes : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
         Its mask planes (bool, (ny, nx)).

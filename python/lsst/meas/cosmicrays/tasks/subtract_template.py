@@ -25,10 +25,10 @@ from lsst.pex.config import ChoiceField, ConfigField, DictField, Field, ListFiel
 from lsst.pipe.base import NoWorkFound, PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 from lsst.pipe.base.connectionTypes import Input, Output
 
-from ..engines.difference_planes import DifferencePlanes, propagate_planes
-from ..engines.kernel_matching import MatchingSettings
-from ..engines.matching_image import NoOverlapError
-from ..engines.subtraction import Subtraction, SubtractionSettings, subtract_template
+from ..engines.difference_imaging.difference_planes import DifferencePlanes, propagate_planes
+from ..engines.difference_imaging.kernel_matching import MatchingSettings
+from ..engines.difference_imaging.matching_image import NoOverlapError
+from ..engines.difference_imaging.subtraction import Subtraction, SubtractionSettings, subtract_template
 from ..images import UnknownMaskPlaneError, WorkingImageConfig
 from .difference_image_io import grid_offset, make_difference_image, read_matching_image
 
@@ -164,7 +164,7 @@ class SubtractTemplateConfig(PipelineTaskConfig, pipelineConnections=SubtractTem
 
         Returns
         -------
-        settings : `~.engines.subtraction.SubtractionSettings`
+        settings : `~.engines.difference_imaging.SubtractionSettings`
             The settings.
         """
         return SubtractionSettings(
@@ -188,7 +188,7 @@ class SubtractTemplateConfig(PipelineTaskConfig, pipelineConnections=SubtractTem
 
         Returns
         -------
-        rules : `~.engines.difference_planes.DifferencePlanes`
+        rules : `~.engines.difference_imaging.DifferencePlanes`
             The rules.
         """
         return DifferencePlanes(

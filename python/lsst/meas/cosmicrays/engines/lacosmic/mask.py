@@ -15,10 +15,10 @@ __all__ = ["set_mask"]
 
 import numpy as np
 
-from .lacosmic_compiled import compiled
-from .lacosmic_frame import BAD
-from .lacosmic_steps import large_scale
-from .lacosmic_threads import Threads
+from .compiled import compiled
+from .frame import BAD
+from .steps import large_scale
+from .threads import Threads
 
 GIVEN = np.uint8(8)
 """Flag of a pixel that the user masked."""

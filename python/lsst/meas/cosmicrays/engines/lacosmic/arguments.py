@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .lacosmic_clean import CLEAN_TYPES
-from .lacosmic_kernels import PSF_MODELS, psf_kernel
-from .lacosmic_steps import Rule
-from .planes import check_count
+from ..planes import check_count
+from .clean import CLEAN_TYPES
+from .kernels import PSF_MODELS, psf_kernel
+from .steps import Rule
 
 FINE_STRUCTURE_MODES = ("median", "convolve")
 """Ways of finding the fine structure."""

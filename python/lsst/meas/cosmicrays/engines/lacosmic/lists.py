@@ -26,8 +26,8 @@ __all__ = [
 
 import numpy as np
 
-from .lacosmic_compiled import compiled
-from .lacosmic_frame import BAD, COSMIC_RAY, TILE, VISITED
+from .compiled import compiled
+from .frame import BAD, COSMIC_RAY, TILE, VISITED
 
 
 @compiled

@@ -22,8 +22,8 @@ import numpy.lib.recfunctions
 import scipy.ndimage
 import sep
 
+from ..psf import SIGMA_TO_FWHM, gaussian_fwhm
 from .difference_planes import border
-from .psf import SIGMA_TO_FWHM, gaussian_fwhm
 from .spatial_kernel import SpatialKernel, fit_kernel
 
 _CONNECTED = np.ones((3, 3), dtype=bool)

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 
-from ._cosmic_conn_network import Architecture, batch_normalisation, build_block_network
-from ._cosmic_conn_runtime import make_session
-from ._cosmic_conn_weights import ModelFileError
+from .network import Architecture, batch_normalisation, build_block_network
+from .runtime import make_session
+from .weights import ModelFileError
 
 OPAQUE_REACH = 32
 OPAQUE_STRIDE = 16

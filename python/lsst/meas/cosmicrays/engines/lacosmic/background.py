@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .lacosmic_compiled import compiled
-from .lacosmic_frame import BAD, COSMIC_RAY, NOTHING, Frame
-from .lacosmic_lists import with_room
-from .lacosmic_medians import quickselect
-from .lacosmic_threads import Threads
+from .compiled import compiled
+from .frame import BAD, COSMIC_RAY, NOTHING, Frame
+from .lists import with_room
+from .medians import quickselect
+from .threads import Threads
 
 SAMPLE = 20_000
 """Pixels in the sample."""

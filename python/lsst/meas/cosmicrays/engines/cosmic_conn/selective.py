@@ -25,8 +25,8 @@ import concurrent.futures
 import numpy as np
 import scipy.ndimage
 
-from ._cosmic_conn_evaluators import BlockNetwork, TileEvaluator
-from ._cosmic_conn_screening import (
+from .evaluators import BlockNetwork, TileEvaluator
+from .screening import (
     CELL_SIDE,
     NOISE_SAMPLING,
     evaluation_cost,

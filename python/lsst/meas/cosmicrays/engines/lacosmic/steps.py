@@ -29,9 +29,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .lacosmic_compiled import compiled, inlined
-from .lacosmic_frame import Frame, laplacian_at, positive_laplacian
-from .lacosmic_patches import (
+from .compiled import compiled, inlined
+from .frame import Frame, laplacian_at, positive_laplacian
+from .patches import (
     Patches,
     Scratch,
     clear_outside,

@@ -20,13 +20,13 @@ __all__ = ["Search"]
 
 import numpy as np
 
-from .lacosmic_background import background_levels
-from .lacosmic_clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
-from .lacosmic_detect import BLOCKS, crowded_blocks, exceed, forget, learn, scan
-from .lacosmic_frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, TILE, VISITED, Frame, start_variance
-from .lacosmic_lists import boxes_around, clear_flag, flagged_near, give_slots, neighbours, set_flag
-from .lacosmic_steps import Rule, reach_of
-from .lacosmic_threads import Threads
+from .background import background_levels
+from .clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
+from .detect import BLOCKS, crowded_blocks, exceed, forget, learn, scan
+from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, TILE, VISITED, Frame, start_variance
+from .lists import boxes_around, clear_flag, flagged_near, give_slots, neighbours, set_flag
+from .steps import Rule, reach_of
+from .threads import Threads
 
 BOXES = 16
 """Boxes that a thread works on before it takes the next ones."""

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .psf import gaussian_fwhm
+from ..psf import gaussian_fwhm
 
 
 class NoOverlapError(RuntimeError):

@@ -15,9 +15,9 @@ __all__ = ["CLEAN_TYPES", "HALF", "clean", "clean_to_zero", "put"]
 
 import numpy as np
 
-from .lacosmic_compiled import compiled
-from .lacosmic_frame import BAD, COSMIC_RAY, Frame, store_variance, variance_at
-from .lacosmic_medians import quickselect
+from .compiled import compiled
+from .frame import BAD, COSMIC_RAY, Frame, store_variance, variance_at
+from .medians import quickselect
 
 CLEAN_TYPES = ("median", "medmask", "meanmask", "idw")
 """Ways of cleaning; their indices are what compiled code takes."""

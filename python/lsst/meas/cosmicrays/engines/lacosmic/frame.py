@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .lacosmic_compiled import compiled, inlined
+from .compiled import compiled, inlined
 
 BAD = np.uint8(1)
 """Flag of a pixel that is masked: no CR pixel, not used to clean others."""

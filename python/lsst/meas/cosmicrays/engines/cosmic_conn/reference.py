@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ._cosmic_conn_network import find_architecture
-from ._cosmic_conn_weights import find_published_weights, read_state_dict
+from .network import find_architecture
+from .weights import find_published_weights, read_state_dict
 
 
 def load_reference_model(

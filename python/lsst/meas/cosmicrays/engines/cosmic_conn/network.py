@@ -34,7 +34,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ._cosmic_conn_weights import ModelFileError
+from .weights import ModelFileError
 
 OPSET = 17
 IR_VERSION = 8

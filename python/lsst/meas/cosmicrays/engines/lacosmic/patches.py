@@ -38,9 +38,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .lacosmic_compiled import compiled
-from .lacosmic_frame import COSMIC_RAY, Frame, variance_at
-from .lacosmic_medians import (
+from .compiled import compiled
+from .frame import COSMIC_RAY, Frame, variance_at
+from .medians import (
     MEDIAN9,
     MEDIAN25,
     MEDIAN49,

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..psf import gaussian_fwhm
 from .decorrelation import decorrelate_kernel
 from .difference_planes import border, grow
 from .difference_statistics import PullStatistics, fit_background, measure_pulls, measure_variance_scale
 from .kernel_matching import MatchingSettings, find_matching_kernel, make_basis
 from .kernel_solution import KernelSolution
 from .matching_image import MatchingImage, NoOverlapError, PsfSample, fill_gaps, typical_variance
-from .psf import gaussian_fwhm
 from .spatial_kernel import SpatialKernel, fit_kernel
 
 _MAX_DECORRELATION_HALF_WIDTH = 40

@@ -23,8 +23,8 @@ __all__ = ["BLOCKS", "crowded_blocks", "exceed", "forget", "learn", "scan"]
 
 import numpy as np
 
-from .lacosmic_compiled import compiled
-from .lacosmic_frame import (
+from .compiled import compiled
+from .frame import (
     ABOVE,
     ABOVE_NEIGHBOUR,
     BAD,
@@ -36,8 +36,8 @@ from .lacosmic_frame import (
     positive_laplacian,
     variance_at,
 )
-from .lacosmic_lists import with_room
-from .lacosmic_steps import SMALLEST_VARIANCE, Rule, fine_structure, signal_to_noise, significance
+from .lists import with_room
+from .steps import SMALLEST_VARIANCE, Rule, fine_structure, signal_to_noise, significance
 
 HEIGHT = 8
 """Rows that share a lower bound on the noise, and that are tested together."""

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .psf import SIGMA_TO_FWHM
+from ..psf import SIGMA_TO_FWHM
 
 _NARROWEST = 0.7
 _RATIO = 2.0

@@ -19,11 +19,11 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .lacosmic_arguments import Parameters, as_plane, check_parameters
-from .lacosmic_frame import COSMIC_RAY, NOTHING, TILE, Frame
-from .lacosmic_mask import set_mask
-from .lacosmic_search import Search
-from .lacosmic_threads import Threads
+from .arguments import Parameters, as_plane, check_parameters
+from .frame import COSMIC_RAY, NOTHING, TILE, Frame
+from .mask import set_mask
+from .search import Search
+from .threads import Threads
 
 NO_SKY = np.empty((0, 0), dtype=np.float32)
 
@@ -148,7 +148,7 @@ def detect_cosmics(
     type, byte order and memory layout (converted to float32 first, but for
     ``indat`` and ``inbkg``, which are first multiplied by the gain, as there),
     and kernels that are not float32.  Others that it accepts make no sense and
-    are refused: see `~lsst.meas.cosmicrays.engines.lacosmic_arguments`.
+    are refused: see `~lsst.meas.cosmicrays.engines.lacosmic.arguments`.
 
     A pixel that is not finite is no CR pixel, but it spoils its surroundings;
     mask it.

@@ -16,7 +16,7 @@ __all__ = ["PROVIDERS", "ProviderError", "check_provider", "make_session"]
 
 import onnxruntime
 
-from ._cosmic_conn_weights import ModelFileError
+from .weights import ModelFileError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

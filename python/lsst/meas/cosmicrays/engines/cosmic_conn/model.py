@@ -35,13 +35,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from ._cosmic_conn_evaluators import BlockNetwork, OpaqueEvaluator, TileEvaluator
-from ._cosmic_conn_network import build_network, find_architecture, read_onnx_weights
-from ._cosmic_conn_reference import ReferenceModel, load_reference_model
-from ._cosmic_conn_runtime import ProviderError, check_provider, make_session
-from ._cosmic_conn_selective import SelectiveEvaluator
-from ._cosmic_conn_tiles import ORIGINAL_STRIDE, Evaluator, predict_original, predict_overlapping
-from ._cosmic_conn_weights import ModelFileError, find_published_weights, read_state_dict
+from .evaluators import BlockNetwork, OpaqueEvaluator, TileEvaluator
+from .network import build_network, find_architecture, read_onnx_weights
+from .reference import ReferenceModel, load_reference_model
+from .runtime import ProviderError, check_provider, make_session
+from .selective import SelectiveEvaluator
+from .tiles import ORIGINAL_STRIDE, Evaluator, predict_original, predict_overlapping
+from .weights import ModelFileError, find_published_weights, read_state_dict
 
 TILINGS = ("overlap", "original")
 SPEEDS = ("full", "selective")

@@ -31,7 +31,7 @@ __all__ = [
 
 import numpy as np
 
-from .lacosmic_compiled import compiled, inlined
+from .compiled import compiled, inlined
 
 Number = np.float32
 
