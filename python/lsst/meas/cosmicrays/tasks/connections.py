@@ -1,0 +1,134 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Connections that many tasks have in common."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DETECTOR",
+    "INSTRUMENT",
+    "VISIT",
+    "mask_input",
+    "plot_output",
+    "table_input",
+    "table_output",
+]
+
+from collections.abc import Sequence
+
+from lsst.pipe.base.connectionTypes import Input, Output
+
+DETECTOR = ("instrument", "visit", "detector")
+VISIT = ("instrument", "visit")
+INSTRUMENT = ("instrument",)
+
+
+def table_input(
+    name: str, doc: str, dimensions: Sequence[str] = DETECTOR, *, multiple: bool = False, minimum: int = 1
+) -> Input:
+    """Return an input that is a table.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the dataset type, or a template of it.
+    doc : `str`
+        What the table holds.
+    dimensions : `~collections.abc.Sequence` [`str`], optional
+        Dimensions of the dataset type.
+    multiple : `bool`, optional
+        Does a quantum read several?
+    minimum : `int`, optional
+        Fewest that a quantum can do with.
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Input`
+        The connection, with the storage class ``ArrowAstropy``.
+    """
+    return Input(
+        doc=doc,
+        name=name,
+        storageClass="ArrowAstropy",
+        dimensions=dimensions,
+        multiple=multiple,
+        minimum=minimum,
+    )
+
+
+def table_output(name: str, doc: str, dimensions: Sequence[str] = DETECTOR) -> Output:
+    """Return an output that is a table.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the dataset type, or a template of it.
+    doc : `str`
+        What the table holds.
+    dimensions : `~collections.abc.Sequence` [`str`], optional
+        Dimensions of the dataset type.
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Output`
+        The connection, with the storage class ``ArrowAstropy``.
+    """
+    return Output(doc=doc, name=name, storageClass="ArrowAstropy", dimensions=dimensions)
+
+
+def plot_output(name: str, doc: str, dimensions: Sequence[str] = DETECTOR) -> Output:
+    """Return an output that is a figure.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the dataset type, or a template of it.
+    doc : `str`
+        What the figure shows.
+    dimensions : `~collections.abc.Sequence` [`str`], optional
+        Dimensions of the dataset type.
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Output`
+        The connection, with the storage class ``Plot``.
+    """
+    return Output(doc=doc, name=name, storageClass="Plot", dimensions=dimensions)
+
+
+def mask_input(detection: str, *, multiple: bool = False, deferLoad: bool = False) -> Input:
+    """Return the input that is the mask of a detection.
+
+    It may be missing: a finder that failed left none.
+
+    Parameters
+    ----------
+    detection : `str`
+        Name of the detection, ``{finder}_{kind}{variant}``.
+    multiple : `bool`, optional
+        Does a quantum read those of several detectors?
+    deferLoad : `bool`, optional
+        Does the task read them itself, one at a time?
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Input`
+        The connection, named ``cr_mask_{detection}``.
+    """
+    return Input(
+        doc=f"Cosmic rays of {detection}.",
+        name=f"cr_mask_{detection}",
+        storageClass="MaskV2",
+        dimensions=DETECTOR,
+        multiple=multiple,
+        deferLoad=deferLoad,
+        minimum=0,
+    )
