@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_RANKED", "VoteTables", "rank_steps", "rank_votes"]
+__all__ = ["MAX_RANKED", "NothingToRankError", "VoteTables", "rank_steps", "rank_votes"]
 
 import dataclasses
 import itertools
@@ -36,6 +36,10 @@ MAX_RANKED = 10
 """Most detections that are ranked: n of them have n 2^(n-1) votes."""
 
 _NO_INTERVAL = (math.nan, math.nan)
+
+
+class NothingToRankError(ValueError):
+    """Raised if there is no truth, or nothing that could be judged by it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +173,7 @@ def rank_votes(
     needed = (1 << truth) | sum(1 << bit for bit in ranked)
     pixels = _Codes.read(tables.counts, needed)
     if pixels.n.sum() == 0:
-        raise ValueError("No detector has the truth and all masks that are to be ranked: rank fewer.")
+        raise NothingToRankError("No detector has the truth and all masks that are to be ranked: rank fewer.")
     near = _Codes.read(tables.counts_dilated, needed | (needed << len(bits)))
     stamps, objects = (_Codes.read(table, needed) for table in (tables.stamps, tables.objects))
     units = _resampling_units(tables)
@@ -240,7 +244,7 @@ def _choose_bits(bits: Sequence[MaskBit], detections: Sequence[str]) -> tuple[in
     """Return the bits of truth and of the detections that are ranked."""
     truth = next((i for i, bit in enumerate(bits) if bit.role is Role.TRUTH), None)
     if truth is None:
-        raise ValueError("There is no truth among the masks: nothing can be ranked.")
+        raise NothingToRankError("There is no truth among the masks: nothing can be ranked.")
     known = {bit.name: i for i, bit in enumerate(bits) if bit.role is Role.DETECTION}
     unknown = [name for name in detections if name not in known]
     if unknown:

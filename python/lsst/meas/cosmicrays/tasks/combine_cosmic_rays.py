@@ -41,15 +41,15 @@ from ..comparison import LearnedConsensus, find_components
 from ..finders import ConsensusRule, LearnedRule, consensusRuleRegistry
 from ..images import make_cosmic_ray_mask, read_mask
 from .bounds import BoundsError
+from .connections import DETECTOR, mask_input, probability_input, summary_input, table_output
 from .finder_summary import DetectionIdentity, config_digest, make_finder_summary
 
-DIMENSIONS = ("instrument", "visit", "detector")
 FINDER = "consensus"
 
 
 class CombineCosmicRaysConnections(
     PipelineTaskConnections,
-    dimensions=DIMENSIONS,
+    dimensions=DETECTOR,
     defaultTemplates={"kind": "science", "variant": ""},
 ):
     """Connections of `CombineCosmicRaysTask`.
@@ -69,19 +69,14 @@ class CombineCosmicRaysConnections(
         doc="Cosmic rays by consensus.",
         name="cr_mask_consensus_{kind}{variant}",
         storageClass="MaskV2",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
-    summary = Output(
-        doc="One row on what the consensus is.",
-        name="cr_finder_summary_consensus_{kind}{variant}",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
+    summary = table_output("cr_finder_summary_consensus_{kind}{variant}", "One row on what the consensus is.")
     probability = Output(
         doc="Share of the votes, or probability that a pixel is a cosmic ray, of rules that have one.",
         name="cr_probability_consensus_{kind}{variant}",
         storageClass="ImageV2",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
 
     def __init__(self, *, config: CombineCosmicRaysConfig):
@@ -91,14 +86,10 @@ class CombineCosmicRaysConnections(
         if not config.doWriteProbability:
             del self.probability
         for detection in config.detections:
-            self._add_input("mask", "cr_mask", "MaskV2", f"Cosmic rays of {detection}.", detection)
-            self._add_input(
-                "summary", "cr_finder_summary", "ArrowAstropy", f"How {detection} was made.", detection
-            )
+            setattr(self, f"mask_{detection}", mask_input(detection))
+            setattr(self, f"summary_{detection}", summary_input(detection))
             if config.doReadProbability:
-                self._add_input(
-                    "probability", "cr_probability", "ImageV2", f"Probability of {detection}.", detection
-                )
+                setattr(self, f"probability_{detection}", probability_input(detection))
 
     def adjustQuantum(self, inputs: Any, outputs: Any, label: str, data_id: Any) -> tuple[Any, Any]:
         """Drop a detector on which no detection was ever made.
@@ -126,16 +117,6 @@ class CombineCosmicRaysConnections(
         if not any(refs for name, (_, refs) in inputs.items() if name.startswith(("mask_", "summary_"))):
             raise NoWorkFound(f"None of the detections that are to vote was made on {data_id}.")
         return changed
-
-    def _add_input(self, connection: str, dataset: str, storage_class: str, doc: str, detection: str) -> None:
-        added = Input(
-            doc=doc,
-            name=f"{dataset}_{detection}",
-            storageClass=storage_class,
-            dimensions=DIMENSIONS,
-            minimum=0,
-        )
-        setattr(self, f"{connection}_{detection}", added)
 
 
 class CombineCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CombineCosmicRaysConnections):
@@ -223,7 +204,7 @@ class CombineCosmicRaysTask(PipelineTask):
             summaries=self._by_detection("summary", inputs),
             probabilities=self._by_detection("probability", inputs),
             model=inputs.get("model"),
-            dataId={dimension: data_id[dimension] for dimension in DIMENSIONS},
+            dataId={dimension: data_id[dimension] for dimension in DETECTOR},
         )
         butlerQC.put(result.summary, outputRefs.summary)
         if result.mask is None:

@@ -18,6 +18,8 @@ __all__ = [
     "VISIT",
     "mask_input",
     "plot_output",
+    "probability_input",
+    "summary_input",
     "table_input",
     "table_output",
 ]
@@ -130,5 +132,45 @@ def mask_input(detection: str, *, multiple: bool = False, deferLoad: bool = Fals
         dimensions=DETECTOR,
         multiple=multiple,
         deferLoad=deferLoad,
+        minimum=0,
+    )
+
+
+def summary_input(detection: str) -> Input:
+    """Return the input that says how a detection was made.
+
+    Parameters
+    ----------
+    detection : `str`
+        Name of the detection, ``{finder}_{kind}{variant}``.
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Input`
+        The connection, named ``cr_finder_summary_{detection}``.  It may be
+        missing.
+    """
+    return table_input(f"cr_finder_summary_{detection}", f"How {detection} was made.", minimum=0)
+
+
+def probability_input(detection: str) -> Input:
+    """Return the input that is the probability of a detection.
+
+    Parameters
+    ----------
+    detection : `str`
+        Name of the detection, ``{finder}_{kind}{variant}``.
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Input`
+        The connection, named ``cr_probability_{detection}``.  It may be
+        missing.
+    """
+    return Input(
+        doc=f"Probability of {detection}.",
+        name=f"cr_probability_{detection}",
+        storageClass="ImageV2",
+        dimensions=DETECTOR,
         minimum=0,
     )

@@ -44,9 +44,9 @@ from lsst.pipe.base.connectionTypes import Input, Output
 
 from ..engines.difference_imaging.dia_detection import DiaDetection, DiaDetectionSettings, detect_dia_sources
 from ..images import WorkingImageConfig, read_image
+from .connections import DETECTOR, table_output
 from .difference_image_io import make_detection_mask
 
-DIMENSIONS = ("instrument", "visit", "detector")
 _ID_BITS = 63
 _UNITS = {
     "x": astropy.units.pix,
@@ -62,26 +62,23 @@ class TooManyDiaSourcesError(RuntimeError):
     """Raised when there are more sources than identifiers for a detector."""
 
 
-class DetectDiaSourcesConnections(PipelineTaskConnections, dimensions=DIMENSIONS):
+class DetectDiaSourcesConnections(PipelineTaskConnections, dimensions=DETECTOR):
     """Connections of `DetectDiaSourcesTask`."""
 
     difference = Input(
         doc="Difference image.",
         name="difference_image",
         storageClass="DifferenceImage",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
-    diaSources = Output(
-        doc="Sources on the difference image, before any cut on their reliability.",
-        name="dia_source_unfiltered",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
+    diaSources = table_output(
+        "dia_source_unfiltered", "Sources on the difference image, before any cut on their reliability."
     )
     detectionMask = Output(
         doc="Footprints of the sources: planes DETECTED and DETECTED_NEGATIVE.",
         name="dia_detection_mask",
         storageClass="MaskV2",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
 
     def __init__(self, *, config: DetectDiaSourcesConfig):

@@ -50,9 +50,8 @@ from ..simulation import (
     read_dark_footprints,
 )
 from .bounds import check_bounds
+from .connections import DETECTOR, INSTRUMENT, table_input, table_output
 
-DIMENSIONS = ("instrument", "visit", "detector")
-INSTRUMENT = ("instrument",)
 SECONDS_PER_MINUTE = 60.0
 
 
@@ -61,7 +60,7 @@ class UnknownRateError(RuntimeError):
 
 
 class InjectCosmicRaysConnections(
-    PipelineTaskConnections, dimensions=DIMENSIONS, defaultTemplates={"prefix": "injected_"}
+    PipelineTaskConnections, dimensions=DETECTOR, defaultTemplates={"prefix": "injected_"}
 ):
     """Connections of `InjectCosmicRaysTask`."""
 
@@ -69,44 +68,35 @@ class InjectCosmicRaysConnections(
         doc="Image on which cosmic rays are painted.",
         name="visit_image",
         storageClass="VisitImage",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
     knownCosmicRays = Input(
         doc="Cosmic rays that the image is known to have, if any.",
         name="cr_truth",
         storageClass="MaskV2",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
         minimum=0,
     )
-    library = Input(
-        doc="Library of footprints, as MakeCosmicRayLibraryTask makes it.",
-        name="cr_library",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    library = table_input(
+        "cr_library", "Library of footprints, as MakeCosmicRayLibraryTask makes it.", INSTRUMENT
     )
-    librarySummary = Input(
-        doc="How long and on which area the library was gathered.",
-        name="cr_library_summary",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    librarySummary = table_input(
+        "cr_library_summary", "How long and on which area the library was gathered.", INSTRUMENT
     )
     injectedImage = Output(
         doc="The image with the cosmic rays on it.",
         name="{prefix}visit_image",
         storageClass="VisitImage",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
     truthCharge = Output(
         doc="Charge of the cosmic rays in each pixel, electrons.",
         name="cr_truth_charge",
         storageClass="ImageV2",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
-    truthCatalog = Output(
-        doc="The cosmic rays: id, x, y, n_pixels, charge, length, kind.",
-        name="cr_truth_catalog",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
+    truthCatalog = table_output(
+        "cr_truth_catalog", "The cosmic rays: id, x, y, n_pixels, charge, length, kind."
     )
 
     def __init__(self, *, config: InjectCosmicRaysConfig):
@@ -195,7 +185,7 @@ class InjectCosmicRaysTask(PipelineTask):
             Outputs.
         """
         data_id = inputRefs.image.dataId
-        identity = {dimension: data_id[dimension] for dimension in DIMENSIONS}
+        identity = {dimension: data_id[dimension] for dimension in DETECTOR}
         butlerQC.put(self.run(**butlerQC.get(inputRefs), dataId=identity), outputRefs)
 
     def run(

@@ -36,13 +36,13 @@ from lsst.pipe.base import (
     QuantumContext,
     Struct,
 )
-from lsst.pipe.base.connectionTypes import Input, Output
+from lsst.pipe.base.connectionTypes import Input
 
 from ..images import WorkingImage, WorkingImageConfig, read_image
 from ..simulation import LibraryError, dark_noise, find_dark_footprints, recurrent_pixels, stack_library
+from .connections import INSTRUMENT, table_output
 
 EXPOSURE = ("instrument", "exposure", "detector")
-INSTRUMENT = ("instrument",)
 
 
 class MakeCosmicRayLibraryConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
@@ -56,17 +56,11 @@ class MakeCosmicRayLibraryConnections(PipelineTaskConnections, dimensions=INSTRU
         multiple=True,
         deferLoad=True,
     )
-    library = Output(
-        doc="Footprints, one row a pixel: id, x, y, charge.",
-        name="cr_library",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
-    )
-    librarySummary = Output(
-        doc="One row: how many footprints, in what time and on how many pixels of what size.",
-        name="cr_library_summary",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    library = table_output("cr_library", "Footprints, one row a pixel: id, x, y, charge.", INSTRUMENT)
+    librarySummary = table_output(
+        "cr_library_summary",
+        "One row: how many footprints, in what time and on how many pixels of what size.",
+        INSTRUMENT,
     )
 
     def __init__(self, *, config: MakeCosmicRayLibraryConfig):

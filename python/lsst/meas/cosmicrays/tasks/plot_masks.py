@@ -19,17 +19,16 @@ from typing import Any, ClassVar
 
 from lsst.pex.config import ConfigField, Field
 from lsst.pipe.base import PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
-from lsst.pipe.base.connectionTypes import Input, Output
+from lsst.pipe.base.connectionTypes import Input
 
 from ..images import WorkingImageConfig, read_image, read_mask
 from ..report.figures import plot_mask_pair
-
-DIMENSIONS = ("instrument", "visit", "detector")
+from .connections import DETECTOR, plot_output
 
 
 class PlotMasksConnections(
     PipelineTaskConnections,
-    dimensions=DIMENSIONS,
+    dimensions=DETECTOR,
     defaultTemplates={"first": "morphological_science", "second": "astroscrappy_science"},
 ):
     """Connections of `PlotMasksTask`."""
@@ -38,26 +37,21 @@ class PlotMasksConnections(
         doc="Image to draw.",
         name="visit_image",
         storageClass="VisitImage",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
     firstMask = Input(
         doc="Cosmic rays of the first detection.",
         name="cr_mask_{first}",
         storageClass="MaskV2",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
     secondMask = Input(
         doc="Cosmic rays of the second detection.",
         name="cr_mask_{second}",
         storageClass="MaskV2",
-        dimensions=DIMENSIONS,
+        dimensions=DETECTOR,
     )
-    plot = Output(
-        doc="Both masks, over the detector and close up.",
-        name="cr_plot_masks_{first}_{second}",
-        storageClass="Plot",
-        dimensions=DIMENSIONS,
-    )
+    plot = plot_output("cr_plot_masks_{first}_{second}", "Both masks, over the detector and close up.")
 
     def __init__(self, *, config: PlotMasksConfig):
         super().__init__(config=config)

@@ -22,6 +22,7 @@ from astropy.table import Table
 from lsst.pex.config import Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
+    NoWorkFound,
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
@@ -29,78 +30,48 @@ from lsst.pipe.base import (
     QuantumContext,
     Struct,
 )
-from lsst.pipe.base.connectionTypes import Input, Output
 
-from ..comparison import MAX_RANKED, VoteTables, rank_steps, rank_votes, read_bits, stack_tables
-
-INSTRUMENT = ("instrument",)
-VISIT = ("instrument", "visit")
+from ..comparison import (
+    MAX_RANKED,
+    NothingToRankError,
+    VoteTables,
+    rank_steps,
+    rank_votes,
+    read_bits,
+    stack_tables,
+)
+from .connections import INSTRUMENT, VISIT, table_input, table_output
 
 
 class RankConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
     """Connections of `RankConsensusTask`."""
 
-    counts = Input(
-        doc="Joint histogram of the masks, of all visits.",
-        name="cr_instrument_counts",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    counts = table_input("cr_instrument_counts", "Joint histogram of the masks, of all visits.", INSTRUMENT)
+    countsDilated = table_input(
+        "cr_instrument_counts_dilated",
+        "Joint histogram of the masks and their 1-pixel dilations, of all visits.",
+        INSTRUMENT,
     )
-    countsDilated = Input(
-        doc="Joint histogram of the masks and their 1-pixel dilations, of all visits.",
-        name="cr_instrument_counts_dilated",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    detections = table_input("cr_instrument_detections", "What the bits of the codes are.", INSTRUMENT)
+    summary = table_input("cr_instrument_summary", "Run times of the detections.", INSTRUMENT)
+    stamps = table_input("cr_instrument_stamps", "Stamps of all visits.", INSTRUMENT)
+    objects = table_input("cr_instrument_objects", "Cosmic rays of all visits.", INSTRUMENT)
+    visitCounts = table_input(
+        "cr_visit_counts", "Joint histograms of the visits, for intervals.", VISIT, multiple=True
     )
-    detections = Input(
-        doc="What the bits of the codes are.",
-        name="cr_instrument_detections",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
-    )
-    summary = Input(
-        doc="Run times of the detections.",
-        name="cr_instrument_summary",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
-    )
-    stamps = Input(
-        doc="Stamps of all visits.",
-        name="cr_instrument_stamps",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
-    )
-    objects = Input(
-        doc="Cosmic rays of all visits.",
-        name="cr_instrument_objects",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
-    )
-    visitCounts = Input(
-        doc="Joint histograms of the visits, for intervals.",
-        name="cr_visit_counts",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
+    visitClusterCounts = table_input(
+        "cr_visit_cluster_counts",
+        "Joint histograms within every cosmic ray, for intervals where there are few visits.",
+        VISIT,
         multiple=True,
     )
-    visitClusterCounts = Input(
-        doc="Joint histograms within every cosmic ray, for intervals where there are few visits.",
-        name="cr_visit_cluster_counts",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
-        multiple=True,
+    ranking = table_output(
+        "cr_consensus_ranking",
+        "Every subset of detections and every threshold: how good, and how slow.",
+        INSTRUMENT,
     )
-    ranking = Output(
-        doc="Every subset of detections and every threshold: how good, and how slow.",
-        name="cr_consensus_ranking",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
-    )
-    steps = Output(
-        doc="What each further detection adds, and what it costs.",
-        name="cr_consensus_steps",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    steps = table_output(
+        "cr_consensus_steps", "What each further detection adds, and what it costs.", INSTRUMENT
     )
 
 
@@ -150,10 +121,19 @@ class RankConsensusTask(PipelineTask):
             Inputs.
         outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
             Outputs.
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            Raised if there is no truth, or no detector with all masks.
         """
         for name in ("visitCounts", "visitClusterCounts"):
             getattr(inputRefs, name).sort(key=lambda ref: ref.dataId)
-        butlerQC.put(self.run(**butlerQC.get(inputRefs)), outputRefs)
+        try:
+            result = self.run(**butlerQC.get(inputRefs))
+        except NothingToRankError as error:
+            raise NoWorkFound(str(error)) from error
+        butlerQC.put(result, outputRefs)
 
     def run(
         self,
@@ -188,7 +168,7 @@ class RankConsensusTask(PipelineTask):
 
         Raises
         ------
-        ValueError
+        NothingToRankError
             Raised if there is no truth, or no detector with all masks.
         """
         tables = VoteTables(

@@ -32,7 +32,7 @@ from lsst.pipe.base import (
     QuantumContext,
     Struct,
 )
-from lsst.pipe.base.connectionTypes import Input, Output
+from lsst.pipe.base.connectionTypes import Input
 
 from ..comparison import (
     CORE_THRESHOLDS,
@@ -46,9 +46,7 @@ from ..comparison import (
 )
 from ..images import WorkingImageConfig, read_image, read_mask
 from .bounds import check_bounds
-
-DETECTOR = ("instrument", "visit", "detector")
-INSTRUMENT = ("instrument",)
+from .connections import DETECTOR, INSTRUMENT, mask_input, table_output
 
 
 class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
@@ -82,17 +80,15 @@ class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
         multiple=True,
         deferLoad=True,
     )
-    model = Output(
-        doc="Learned rule: one row, with the rule as JSON, and what it was fitted to.",
-        name="cr_consensus_model",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    model = table_output(
+        "cr_consensus_model",
+        "Learned rule: one row, with the rule as JSON, and what it was fitted to.",
+        INSTRUMENT,
     )
-    judgement = Output(
-        doc="How good the learned rule, the votes and each detection are, on both sets of visits.",
-        name="cr_consensus_judgement",
-        storageClass="ArrowAstropy",
-        dimensions=INSTRUMENT,
+    judgement = table_output(
+        "cr_consensus_judgement",
+        "How good the learned rule, the votes and each detection are, on both sets of visits.",
+        INSTRUMENT,
     )
 
     def __init__(self, *, config: TuneConsensusConfig):
@@ -103,16 +99,7 @@ class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
         else:
             del self.truthCharge
         for detection in config.detections:
-            mask = Input(
-                doc=f"Cosmic rays of {detection}.",
-                name=f"cr_mask_{detection}",
-                storageClass="MaskV2",
-                dimensions=DETECTOR,
-                multiple=True,
-                deferLoad=True,
-                minimum=0,
-            )
-            setattr(self, f"mask_{detection}", mask)
+            setattr(self, f"mask_{detection}", mask_input(detection, multiple=True, deferLoad=True))
 
 
 class TuneConsensusConfig(PipelineTaskConfig, pipelineConnections=TuneConsensusConnections):
