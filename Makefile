@@ -7,7 +7,7 @@ export MPLBACKEND := Agg
 # Tests run side by side; more threads in each would only get in their way.
 test test-fast: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo bps-demo test test-fast lint bench wheel clean
+.PHONY: help demo bps-demo test test-fast lint bench docs wheel clean
 
 help:
 	@echo "make demo       simulate a visit, find its cosmic rays, print how good the finders are"
@@ -15,6 +15,7 @@ help:
 	@echo "make test       run all tests             (make test-fast: only the quick ones)"
 	@echo "make lint       ruff, mypy and numpydoc"
 	@echo "make bench      time every engine beside its original program"
+	@echo "make docs       build the documentation in doc/_build/html"
 	@echo "make wheel      build a wheel in dist/"
 	@echo "make clean      remove what these commands made"
 
@@ -39,6 +40,10 @@ lint: $(VENV)/installed-test
 bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/bench.py
 
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html doc doc/_build/html
+	@echo "The documentation is in doc/_build/html/index.html."
+
 wheel: $(VENV)/installed-test
 	$(BIN)/python -m build --wheel
 
@@ -59,5 +64,10 @@ $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/pip
 	@$(BIN)/python -m pip install --quiet --progress-bar off --editable ".[test]"
 	@$(BIN)/cosmicrays --version > /dev/null && touch $@
 
+$(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the package, what it needs, and what its documentation needs."
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo build dist doc/_build .pytest_cache .hypothesis .mypy_cache .ruff_cache

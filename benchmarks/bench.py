@@ -23,13 +23,16 @@ import tempfile
 from pathlib import Path
 
 from measure import Plan, measure, measure_first_call
-from present import circumstances, draw, table
+from present import circumstances, document, draw, table
 from registry import all_cases
 
 
 def main() -> None:
     """Measure the chosen cases, and print and write the results."""
     options = _options()
+    if options.document is not None:
+        document(json.loads((options.output / "benchmarks.json").read_text()), options.document)
+        return
     chosen = [case for case in all_cases() if any(part in case.name for part in options.cases or [""])]
     if options.list:
         print("\n".join(f"{case.name:<36} {case.title}" for case in chosen))
@@ -65,14 +68,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("cases", nargs="*", help="only cases with any of this in their names")
     parser.add_argument("--list", action="store_true", help="only list the cases")
     parser.add_argument("--size", type=_shape, default=(4176, 2048), help="of made-up images, as 4176x2048")
-    parser.add_argument("--rounds", type=_positive, default=7, help="how often each program runs")
+    parser.add_argument("--rounds", type=_positive, default=3, help="how often each program runs")
     parser.add_argument("--seconds", type=float, default=60, help="limit on a case, after three rounds")
-    parser.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], help="numbers of threads")
+    parser.add_argument("--threads", type=_positive, nargs="+", default=[2], help="numbers of threads")
     parser.add_argument(
         "--output",
         type=Path,
         default=Path(__file__).with_name("results"),
         help="folder for results, benchmarks/results by default",
+    )
+    parser.add_argument(
+        "--document",
+        type=Path,
+        metavar="PAGE",
+        help="measure nothing: put the table of the last results on this page of the documentation",
     )
     return parser.parse_args()
 

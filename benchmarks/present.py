@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
-__all__ = ["circumstances", "draw", "table"]
+__all__ = ["circumstances", "document", "draw", "table"]
 
 import os
 import platform
+import textwrap
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 PACKAGES = ("numpy", "numba", "astroscrappy", "cosmic-conn", "torch", "onnxruntime", "scikit-learn")
+TABLE_BEGINS, TABLE_ENDS = ".. The table of bench.py begins.", ".. The table of bench.py ends."
 OUR_COLOUR, THEIR_COLOUR = "#1f6f8b", "#b0b0b0"
 
 
@@ -77,6 +79,31 @@ def table(report: dict[str, Any]) -> str:
         cost = first.get("left_out") or f"{first['compiling']:.1f} s / {first['compiled']:.1f} s"
         lines.append(f"  {first['name']:<34} {cost}")
     return "\n".join(lines)
+
+
+def document(report: dict[str, Any], page: Path) -> None:
+    """Put a report in the place of the one on a page of the documentation.
+
+    Parameters
+    ----------
+    report : `dict`
+        As for `table`.
+    page : `~pathlib.Path`
+        File of reStructuredText with the comments that say where the table
+        begins and ends; changed in place.
+
+    Raises
+    ------
+    ValueError
+        Raised if it has no such comments.
+    """
+    text = page.read_text()
+    if TABLE_BEGINS not in text or TABLE_ENDS not in text:
+        raise ValueError(f"{page} has no place for the table: no comments {TABLE_BEGINS!r}, {TABLE_ENDS!r}")
+    before = text.split(TABLE_BEGINS)[0]
+    after = text.split(TABLE_ENDS)[1]
+    block = textwrap.indent(table(report), "   ")
+    page.write_text(f"{before}{TABLE_BEGINS}\n\n.. code-block:: text\n\n{block}\n\n{TABLE_ENDS}{after}")
 
 
 def draw(report: dict[str, Any], path: Path) -> None:

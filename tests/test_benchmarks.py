@@ -48,6 +48,29 @@ def test_programs_side_by_side(tmp_path):
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
 
 
+def test_table_is_put_on_a_page(tmp_path):
+    where = {
+        "date": "2030-01-01",
+        "processor": "abacus",
+        "cores": 1,
+        "load": 0.0,
+        "python": "3",
+        "versions": {},
+    }
+    report = {"circumstances": where, "cases": [], "first_calls": []}
+    (tmp_path / "benchmarks.json").write_text(json.dumps(report))
+    page = tmp_path / "page.rst"
+    begins, ends = ".. The table of bench.py begins.", ".. The table of bench.py ends."
+    page.write_text(f"Before\n\n{begins}\nold\n{ends}\n\nAfter\n")
+    for _ in range(2):
+        result = run_bench("--output", str(tmp_path), "--document", str(page))
+        assert result.returncode == 0, result.stderr
+    text = page.read_text()
+    assert text.startswith(f"Before\n\n{begins}\n\n.. code-block:: text\n\n   2030-01-01, abacus")
+    assert text.endswith(f"{ends}\n\nAfter\n")
+    assert "old" not in text
+
+
 def test_every_engine_has_a_case():
     result = run_bench("--list")
     assert result.returncode == 0, result.stderr

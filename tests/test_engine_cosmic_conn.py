@@ -448,6 +448,27 @@ def test_stars_are_not_sharp_and_cosmic_rays_are() -> None:
     assert all(both[(y - 22) // 8, (x - 22) // 8] for y, x in places)
 
 
+def test_faint_trails_are_long_and_stars_are_not() -> None:
+    """A trail as wide as the PSF is nowhere sharp, but may be found."""
+    rng = np.random.default_rng(19)
+    y, x = np.mgrid[:300, :300]
+    across = (x - 150) * np.cos(0.4) + (y - 150) * np.sin(0.4)
+    trail = 6.0 * np.exp(-0.5 * (across / 0.85) ** 2)
+    stars = np.zeros((300, 300))
+    for x0, y0, peak in ((40, 60, 8.0), (60, 220, 40.0), (250, 80, 3000.0), (220, 250, 15.0)):
+        stars += peak * np.exp(-0.5 * ((x - x0) ** 2 + (y - y0) ** 2) / 1.7**2)
+    noise = rng.normal(size=(300, 300))
+    reach, shape = 20, (260, 260)
+    cells = [
+        screening.find_long_cells((scene + noise).astype(np.float32), reach, shape)
+        for scene in (stars, trail)
+    ]
+    assert not np.any(cells[0])
+    peaks_y, peaks_x = np.nonzero((np.abs(across) < 0.3)[20:280, 20:280])
+    assert np.mean(cells[1][peaks_y // 8, peaks_x // 8]) > 0.97
+    assert np.mean(cells[1]) < 0.1
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.3), st.integers(1, 40), st.integers(1, 40))
 def test_rectangles_cover_sharp_cells(seed: int, density: float, ny: int, nx: int) -> None:
@@ -461,6 +482,7 @@ def test_rectangles_cover_sharp_cells(seed: int, density: float, ny: int, nx: in
     assert np.all(covered[sharp])
     apart = screening._group_rectangles(sharp) * screening.CELL_SIDE
     assert screening.evaluation_cost(rectangles) <= screening.evaluation_cost(apart)
+    assert screening.least_cost(sharp) <= screening.evaluation_cost(rectangles)
 
 
 @settings(deadline=None, max_examples=100)

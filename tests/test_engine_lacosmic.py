@@ -250,13 +250,20 @@ def test_cr_without_good_neighbours_becomes_background(cleantype: str) -> None:
     assert_same_bits((mask, cleaned), original(image, **arguments))
 
 
-@given(st.integers(0, 2**32), st.sampled_from(["", "nan", "zero"]), st.integers(1, 400), st.integers(1, 90))
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["", "nan", "zero", "few levels"]),
+    st.integers(1, 400),
+    st.integers(1, 90),
+)
 @settings(max_examples=60, deadline=None)
 def test_background_levels(seed: int, content: str, ny: int, nx: int) -> None:
     rng = np.random.default_rng(seed)
     image = rng.normal(0, 1, (ny, nx)).astype(np.float32)
     if content == "nan":
         image[rng.random(image.shape) < 0.1] = np.nan
+    if content == "few levels":
+        image = np.round(image) + np.float32(10)
     if content == "zero":
         image[rng.random(image.shape) < 0.8] = 0
         image *= rng.choice(np.array([-1, 1], dtype=np.float32), image.shape)

@@ -45,7 +45,11 @@ from lsst.meas.cosmicrays.engines.difference_imaging.kernel_solution import (
     TooFewCandidatesError,
     solve_matching_kernel,
 )
-from lsst.meas.cosmicrays.engines.difference_imaging.matching_image import NoOverlapError
+from lsst.meas.cosmicrays.engines.difference_imaging.matching_image import (
+    MatchingImage,
+    NoOverlapError,
+    PsfSample,
+)
 from lsst.meas.cosmicrays.engines.difference_imaging.spatial_kernel import (
     SpatialKernel,
     chebyshev_degrees,
@@ -411,6 +415,14 @@ class TestStatistics:
         assert scale == pytest.approx(9.0, rel=0.03)
 
 
+def with_bad_psf(scene: Scene) -> MatchingImage:
+    """Return the science image with a model that has a hole for a PSF."""
+    offsets = np.arange(-20.0, 21.0)
+    wide, narrow = (psf_image(fwhm, offsets[:, np.newaxis], offsets[np.newaxis]) for fwhm in (12.0, 5.0))
+    kernel = wide - 0.35 * narrow
+    return dataclasses.replace(scene.science, psf=[PsfSample(150.0, 150.0, kernel / kernel.sum())])
+
+
 class TestSubtraction:
     @pytest.mark.parametrize(
         ("science_fwhm", "template_fwhm", "template_convolved"),
@@ -507,6 +519,19 @@ class TestSubtraction:
         assert np.isfinite(result.variance).all()
         assert result.variance.min() > 0.0
         assert_white(result)
+
+    def test_bad_psf_models(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A PSF model that is nonsense does not stop the stars."""
+        result = subtract_template(with_bad_psf(make_scene(3.4, 3.0)), make_scene(3.4, 3.0).template)
+        assert "The models of the two PSFs cannot be matched" in caplog.text
+        assert not result.solution.from_psf_models
+        assert result.statistics.sigma == pytest.approx(1.0, abs=0.05)
+
+    def test_neither_stars_nor_psf_models(self) -> None:
+        scene = make_scene(3.4, 3.0)
+        options = SubtractionSettings(matching=MatchingSettings(min_significance=1e9))
+        with pytest.raises(KernelFitError, match="The models of the two PSFs give no kernel, either"):
+            subtract_template(with_bad_psf(scene), scene.template, options)
 
     @pytest.mark.parametrize(("science_fwhm", "template_fwhm"), [(4.5, 3.2), (3.2, 4.8)])
     def test_psf_models_where_there_are_no_stars(

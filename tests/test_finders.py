@@ -251,6 +251,17 @@ def test_image_without_sky_is_warned_of(working: WorkingImage, caplog: pytest.Lo
     assert "seems to lack its sky" not in caplog.text
 
 
+def test_saturation_in_other_units_is_warned_of(
+    working: WorkingImage, caplog: pytest.LogCaptureFixture
+) -> None:
+    level = float(np.percentile(working.image, 90.0))
+    make_finder("astroscrappy", satlevel=level, engine="reference").run(working)
+    assert "reach satlevel" in caplog.text
+    caplog.clear()
+    make_finder("astroscrappy", engine="reference").run(working)
+    assert "reach satlevel" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("finder", "settings"),
     [

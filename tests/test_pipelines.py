@@ -18,6 +18,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -35,8 +37,9 @@ PIPELINES = Path(__file__).parents[1] / "pipelines"
 DETECTIONS = [
     f"{finder}_{kind}"
     for kind in ("science", "difference")
-    for finder in ("morphological", "astroscrappy", "mask_plane")
-]
+    for finder in ("morphological", "astroscrappy", "cosmic_conn", "mask_plane")
+] + ["consensus_science", "consensus_both"]
+NOTEBOOKS = Path(__file__).parents[1] / "doc" / "notebooks"
 VISIT = {"instrument": "SimHSC", "visit": 1}
 
 
@@ -96,6 +99,30 @@ class TestSimulation:
                 assert len(butler.query_datasets(f"cr_visit_{name}")) == 1
                 assert len(butler.query_datasets(f"cr_instrument_{name}")) == 1
             assert len(butler.query_datasets("cr_plot_rates_truth")) == 1
+            ranking = butler.get("cr_consensus_ranking", instrument="SimHSC")
+            assert "morphological_science,cosmic_conn_difference" in ranking["members"]
+
+    def test_the_consensus_is_a_vote(self, simulated: Path) -> None:
+        with Butler.from_config(str(simulated), collections="u/all") as butler:
+            votes = sum(
+                read_mask(butler.get(f"cr_mask_{finder}_science", VISIT, detector=0)).astype(int)
+                for finder in ("morphological", "astroscrappy", "cosmic_conn")
+            )
+            consensus = read_mask(butler.get("cr_mask_consensus_science", VISIT, detector=0))
+            np.testing.assert_array_equal(consensus, votes >= 2)
+
+    @pytest.mark.parametrize("name", ["metrics", "one_detector", "own_finder"])
+    def test_notebook(self, simulated: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COSMICRAYS_REPO", str(simulated))
+        monkeypatch.setenv("COSMICRAYS_COLLECTION", "u/all")
+        monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+        notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        nbclient.NotebookClient(
+            notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOKS)}}
+        ).execute()
+        outputs = [cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"]
+        assert outputs[-1], "the last cell shows nothing"
+        assert not any(output["output_type"] == "error" for cell in outputs for output in cell)
 
     def test_pixels_are_counted_right(self, simulated: Path) -> None:
         with Butler.from_config(str(simulated), collections="u/all") as butler:

@@ -52,6 +52,14 @@ def register_lacosmic(
     register(Case(name, title, make_inputs, programs, measure_first_call=name == "lacosmic"))
 
 
+def _half(shape: tuple[int, int]) -> Inputs:
+    return star_field((max(shape[0] // 2, 1), shape[1]))
+
+
+def _double(shape: tuple[int, int]) -> Inputs:
+    return star_field((2 * shape[0], shape[1]))
+
+
 def _saao(shape: tuple[int, int]) -> Inputs:
     return real_images("saao_kb13475/AKB13475I0003.fits", gain=1.9, read_noise=READ_NOISE)
 
@@ -61,6 +69,8 @@ def _sinistro(shape: tuple[int, int]) -> Inputs:
 
 
 register_lacosmic("lacosmic", "defaults, 3000 stars and 400 CRs", star_field)
+register_lacosmic("lacosmic_half", "half the pixels", _half)
+register_lacosmic("lacosmic_double", "twice the pixels", _double)
 register_lacosmic("lacosmic_full_medians", "sepmed=False", star_field, sepmed=False)
 register_lacosmic("lacosmic_convolve", "fsmode='convolve'", star_field, fsmode="convolve")
 register_lacosmic("lacosmic_sigclip_3", "sigclip=3, many candidates", star_field, sigclip=3.0)

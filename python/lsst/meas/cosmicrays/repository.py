@@ -19,6 +19,7 @@ from __future__ import annotations
 __all__ = (
     "RepositoryError",
     "VisitDescription",
+    "explain_storage_errors",
     "make_repository",
     "prepare_run",
     "register_dataset_type",
@@ -28,13 +29,17 @@ __all__ = (
 )
 
 import dataclasses
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import astropy.time
 import astropy.units as u
 import numpy as np
+import sqlalchemy.exc
 
 from lsst.daf.butler import Butler, CollectionType, DatasetType, DimensionRecord, Timespan
 from lsst.daf.butler.registry import (
@@ -52,6 +57,9 @@ _ONE_TO_ONE = {"id": 0, "name": "one-to-one"}
 
 # Longest text that the dimension records of observations take.
 _TEXT_LENGTH = 64
+
+# A repository that is being made, in its own directory.
+_UNFINISHED = "unfinished-"
 
 
 class RepositoryError(RuntimeError):
@@ -146,17 +154,90 @@ def make_repository(root: str | Path, *, exist_ok: bool = False) -> Butler:
     ------
     RepositoryError
         Raised if the directory holds other files, or a repository while
-        ``exist_ok`` is `False`.
+        ``exist_ok`` is `False`, or if it cannot be written.
     """
     root = Path(root)
     if (root / "butler.yaml").exists():
         if not exist_ok:
             raise RepositoryError(f"{root} is a Butler repository already; name another directory.")
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif root.exists() and (not root.is_dir() or any(_foreign(root))):
         raise RepositoryError(f"{root} exists and is not a Butler repository; name another directory.")
     else:
-        Butler.makeRepo(str(root))
-    return Butler.from_config(str(root), writeable=True)
+        with explain_storage_errors(root):
+            _make_whole(root)
+    try:
+        return Butler.from_config(str(root), writeable=True)
+    except (sqlalchemy.exc.SQLAlchemyError, LookupError) as error:
+        raise RepositoryError(
+            f"{root} cannot be written: {_one_line(error)}. Get the rights to write to this repository, "
+            "remove it if it was never complete, or name another directory."
+        ) from error
+
+
+def _foreign(root: Path) -> Iterator[Path]:
+    """Find what is no remainder of a repository that was being made."""
+    return (entry for entry in root.iterdir() if not entry.name.startswith(_UNFINISHED))
+
+
+def _make_whole(root: Path) -> None:
+    """Make a repository that is either complete or not there."""
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=root) as unfinished:
+        Butler.makeRepo(unfinished)
+        # A directory is a repository as soon as it has a butler.yaml.
+        for path in sorted(Path(unfinished).iterdir(), key=lambda path: path.name == "butler.yaml"):
+            os.replace(path, root / path.name)
+
+
+@contextmanager
+def explain_storage_errors(root: str | Path) -> Iterator[None]:
+    """Name the repository when its disk or its database refuses to write.
+
+    Parameters
+    ----------
+    root : `str` or `~pathlib.Path`
+        Directory of the repository.
+
+    Yields
+    ------
+    nothing : `None`
+        The context in which the repository is written.
+
+    Raises
+    ------
+    RepositoryError
+        Raised instead of an error that comes from the operating system or
+        from the database, however wrapped.
+    """
+    try:
+        yield
+    except RepositoryError:
+        raise
+    except Exception as error:
+        reason = _storage_reason(error)
+        if reason is None:
+            raise
+        raise RepositoryError(
+            f"{root} cannot be written: {reason}. What was written before is complete and kept: "
+            "free the disk (or get the rights), and run the same command again."
+        ) from error
+
+
+def _storage_reason(error: BaseException | None) -> str | None:
+    """Find what disk or database said, in a chain of errors."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.strerror or str(error)
+        if isinstance(error, sqlalchemy.exc.OperationalError):
+            return _one_line(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    """Return what a database said, without the statement it was told."""
+    said = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    return " ".join(str(said).split())
 
 
 def prepare_run(butler: Butler, instrument: str, label: str) -> str:

@@ -23,8 +23,10 @@ COMMANDS = {
     "demo": "Simulate a visit, run the pipeline on it, and print the tables.",
     "ingest": "Bring FITS files of any layout into a Butler repository.",
     "product-dir": "Print the folder of the pipelines, for MEAS_COSMICRAYS_DIR.",
+    "report": "Write an HTML report of a study: the answer, every table and figure.",
     "simulate": "Make a Butler repository with simulated visits.",
     "tables": "Print how good the finders of a collection are.",
+    "tuned-config": "Write the optimum of a tuning as a config override file.",
 }
 
 

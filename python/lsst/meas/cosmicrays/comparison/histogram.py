@@ -19,6 +19,7 @@ from __future__ import annotations
 
 __all__ = ["MAX_MASKS", "add_counts", "counts_rows", "dilate", "joint_counts", "joint_histogram"]
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -233,15 +234,16 @@ def _marked_codes(
     usable.
     """
     arrays = {bit: np.asarray(mask, dtype=bool) for bit, mask in masks.items()}
-    shape = _common_shape(arrays, usable)
-    usable = np.broadcast_to(np.True_, shape) if usable is None else np.asarray(usable, dtype=bool)
+    size = math.prod(_common_shape(arrays, usable))
+    block_size = _WORDS_PER_BLOCK * _PIXELS_PER_WORD
     n_groups = max(arrays, default=0) // _PIXELS_PER_WORD + 1
     flat = {bit: array.reshape(-1) for bit, array in arrays.items()}
-    flat_usable = usable.reshape(-1)
+    flat_usable = None if usable is None else np.asarray(usable, dtype=bool).reshape(-1)
+    all_usable = np.ones(min(block_size, size), dtype=bool)
 
     def count_block(first: int) -> tuple[npt.NDArray[np.uint64], int]:
-        block = slice(first, first + _WORDS_PER_BLOCK * _PIXELS_PER_WORD)
-        usable_words = _words(flat_usable[block])
+        block = slice(first, min(first + block_size, size))
+        usable_words = _words(all_usable[: size - first] if flat_usable is None else flat_usable[block])
         groups = np.zeros((n_groups, usable_words.size), dtype=np.uint64)
         for bit, array in flat.items():
             group, shift = divmod(bit, _PIXELS_PER_WORD)
@@ -251,7 +253,7 @@ def _marked_codes(
         return buffer[:n_marked].copy(), int(n_usable)
 
     with ThreadPoolExecutor(n_threads) as pool:
-        blocks = list(pool.map(count_block, range(0, usable.size, _WORDS_PER_BLOCK * _PIXELS_PER_WORD)))
+        blocks = list(pool.map(count_block, range(0, size, block_size)))
     codes = [codes for codes, _ in blocks]
     return np.concatenate([np.zeros(0, dtype=np.uint64), *codes]), sum(n for _, n in blocks)
 

@@ -13,5 +13,7 @@ from .base import *
 from .consensus import *
 from .consensus_rules import *
 from .cosmic_conn import *
+from .find import *
 from .mask_plane import *
 from .morphological import *
+from .scan import *

@@ -17,7 +17,7 @@ __all__ = ["AstroScrappyFinderConfig", "AstroScrappyFinderTask"]
 import functools
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from lsst.pex.config import ChoiceField, Field, registerConfigurable
 
 from ..images import WorkingImage
 from .base import CosmicRayFinderConfig, CosmicRayFinderTask, Finding, cosmicRayFinderRegistry
+
+SATURATED_FRACTION = 0.01
+"""Fraction of the pixels above which they are not all stars."""
 
 
 class AstroScrappyFinderConfig(CosmicRayFinderConfig):
@@ -59,7 +62,8 @@ class AstroScrappyFinderConfig(CosmicRayFinderConfig):
         check=lambda value: value >= 0.0,
     )
     satlevel = Field[float](
-        doc="Saturation level (electrons).  Stars above it are added to the mask.",
+        doc="Saturation level (electrons: what the finder sees, times gain).  Stars above it are added to "
+        "the mask.  A warning says if so many pixels reach it that it must be in other units.",
         default=65536.0,
     )
     niter = Field[int](doc="Most iterations to make.", default=4, check=lambda value: value >= 0)
@@ -113,6 +117,19 @@ class AstroScrappyFinderConfig(CosmicRayFinderConfig):
     )
 
 
+class Prepared(NamedTuple):
+    """What the program takes, whatever its limits are."""
+
+    image: np.ndarray
+    """Image without gaps (float32, (ny, nx))."""
+
+    bad: np.ndarray
+    """Pixels that are never cosmic rays (bool, (ny, nx))."""
+
+    variance: np.ndarray | None
+    """Variance without gaps, where the noise is taken from it."""
+
+
 @registerConfigurable("astroscrappy", cosmicRayFinderRegistry)
 class AstroScrappyFinderTask(CosmicRayFinderTask):
     """Find cosmic rays by their sharp edges (L.A.Cosmic).
@@ -127,18 +144,33 @@ class AstroScrappyFinderTask(CosmicRayFinderTask):
     ConfigClass: ClassVar[type[AstroScrappyFinderConfig]] = AstroScrappyFinderConfig
     _DefaultName: ClassVar[str] = "astroscrappy"
     config: AstroScrappyFinderConfig
+    late_fields: ClassVar[frozenset[str]] = frozenset(
+        {"sigclip", "sigfrac", "objlim", "satlevel", "niter", "psffwhm", "psfsize", "psfbeta"}
+    )
 
     def find(self, image: WorkingImage) -> Finding:
+        return self.find_prepared(image, self.prepare(image))
+
+    def prepare(self, image: WorkingImage) -> Prepared:
+        """Return the planes that the program takes."""
         unmeasured = self.unmeasured(image)
         bad = self.bad_pixels(image)
         if not self.config.useVariance:
             self._check_sky(image, bad)
+        return Prepared(
+            image=_without_gaps(image.image, unmeasured),
+            bad=bad,
+            variance=_without_gaps(image.variance, unmeasured) if self.config.useVariance else None,
+        )
+
+    def find_prepared(self, image: WorkingImage, prepared: Prepared) -> Finding:
+        self._check_saturation(prepared)
         psf_model = self.config.psfmodel
         psf_fwhm: float | None = self.config.psffwhm
         mask, _ = self._detect_cosmics()(
-            _without_gaps(image.image, unmeasured),
-            inmask=bad,
-            invar=_without_gaps(image.variance, unmeasured) if self.config.useVariance else None,
+            prepared.image,
+            inmask=prepared.bad,
+            invar=prepared.variance,
             sigclip=self.config.sigclip,
             sigfrac=self.config.sigfrac,
             objlim=self.config.objlim,
@@ -188,6 +220,24 @@ class AstroScrappyFinderTask(CosmicRayFinderTask):
                 "variance of %.1f electron^2, its variance plane %.1f.  Expect false detections.",
                 assumed,
                 measured,
+            )
+
+    def _check_saturation(self, prepared: Prepared) -> None:
+        """Warn of the original's other trap: ``satlevel`` in other units.
+
+        It is compared with the image times the gain.  Given in adu, or in
+        the units of an image that has others, it may be below much of the
+        image, where then nothing is found.
+        """
+        good = ~prepared.bad
+        saturated = np.count_nonzero(good & (prepared.image >= self.config.satlevel / self.config.gain))
+        n_good = np.count_nonzero(good)
+        if saturated > SATURATED_FRACTION * n_good:
+            self.log.warning(
+                "%.1f %% of the pixels that are not masked reach satlevel, %g electrons.  Is it in other "
+                "units than the image times the gain?  No cosmic rays are found in saturated stars.",
+                100.0 * saturated / n_good,
+                self.config.satlevel,
             )
 
 

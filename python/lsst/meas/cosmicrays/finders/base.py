@@ -142,6 +142,9 @@ class CosmicRayFinderTask(Task, abc.ABC):
     needs_masks: ClassVar[bool] = False
     """Does the finder work on what others found?  Then it runs after them."""
 
+    late_fields: ClassVar[frozenset[str]] = frozenset()
+    """Numeric config fields on which `prepare` does not depend."""
+
     def run(self, image: WorkingImage, masks: Mapping[str, np.ndarray | None] | None = None) -> Struct:
         """Find the cosmic rays of one image.
 
@@ -201,6 +204,39 @@ class CosmicRayFinderTask(Task, abc.ABC):
             The mask, and a probability if there is one.
         """
         raise NotImplementedError
+
+    def prepare(self, image: WorkingImage) -> Any:
+        """Compute what a scan of one of ``late_fields`` needs only once.
+
+        Parameters
+        ----------
+        image : `WorkingImage`
+            The image, in the unit of the config.
+
+        Returns
+        -------
+        prepared : `object`
+            What `find_prepared` takes.
+        """
+        return None
+
+    def find_prepared(self, image: WorkingImage, prepared: Any) -> Finding:
+        """Apply the algorithm to what was prepared.
+
+        Parameters
+        ----------
+        image : `WorkingImage`
+            The image, in the unit of the config.
+        prepared : `object`
+            What `prepare` returned for this image, here or in a finder whose
+            config differs from this one's in ``late_fields`` only.
+
+        Returns
+        -------
+        finding : `Finding`
+            What `find` returns.
+        """
+        return self.find(image)
 
     def find_given(self, image: WorkingImage, masks: Mapping[str, np.ndarray | None]) -> Finding:
         """Apply the algorithm where the masks of other finders are known.

@@ -16,7 +16,7 @@ __all__ = ["CosmicConnFinderConfig", "CosmicConnFinderTask"]
 
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from .base import (
     cosmicRayFinderRegistry,
 )
 
+if TYPE_CHECKING:
+    from ..training import TrainedModel
+
 
 class CosmicConnFinderConfig(CosmicRayFinderConfig):
     """Configuration of `CosmicConnFinderTask`."""
@@ -45,6 +48,10 @@ class CosmicConnFinderConfig(CosmicRayFinderConfig):
         doc="Pixels of a greater probability are cosmic rays.",
         default=0.5,
         check=lambda value: 0.0 <= value < 1.0,
+    )
+    useRecommendedThreshold = Field[bool](
+        doc="With a trained model, use the threshold that it recommends instead of 'threshold'?",
+        default=True,
     )
     tile = Field[int](
         doc="Side (pixels) of the tiles over which the network takes its statistics: a multiple of 16.",
@@ -105,8 +112,48 @@ class CosmicConnFinderTask(CosmicRayFinderTask):
     ConfigClass: ClassVar[type[CosmicConnFinderConfig]] = CosmicConnFinderConfig
     _DefaultName: ClassVar[str] = "cosmicConn"
     config: CosmicConnFinderConfig
+    late_fields: ClassVar[frozenset[str]] = frozenset({"threshold"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._trained_model: TrainedModel | None = None
+
+    def use_model(self, model: TrainedModel) -> None:
+        """Use a trained model in place of the one that the config names.
+
+        Parameters
+        ----------
+        model : `~lsst.meas.cosmicrays.training.TrainedModel`
+            The model.  The statistics of its network are taken over tiles
+            as large as those it was trained on.
+
+        Raises
+        ------
+        EngineNotAvailableError
+            Raised if the engine is ``reference``, which knows no such
+            models.
+        TrainedModelError
+            Raised if the model was trained on pixels of another unit than
+            the finder sees.
+        """
+        if self.config.engine == "reference":
+            raise EngineNotAvailableError("Trained models run on engine 'fast', not on 'reference'.")
+        model.check_unit(self.config.unit)
+        self._trained_model = model
+        self.__dict__.pop("_predict", None)
+
+    @property
+    def threshold(self) -> float:
+        """Threshold that is applied (`float`)."""
+        if self._trained_model is not None and self.config.useRecommendedThreshold:
+            return self._trained_model.threshold
+        return self.config.threshold
 
     def find(self, image: WorkingImage) -> Finding:
+        return self.find_prepared(image, self.prepare(image))
+
+    def prepare(self, image: WorkingImage) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities, which are all the work, and bad pixels."""
         from ..engines.cosmic_conn import ImageTooSmallError
 
         filled = image.any_plane(self.config.fillPlanes)
@@ -114,7 +161,11 @@ class CosmicConnFinderTask(CosmicRayFinderTask):
             probability = self._predict(image.image, filled)
         except ImageTooSmallError as error:
             raise CosmicRayFinderError(str(error), n_pixels=image.image.size) from error
-        mask = (probability > self.config.threshold) & ~self.bad_pixels(image)
+        return probability, self.bad_pixels(image)
+
+    def find_prepared(self, image: WorkingImage, prepared: tuple[np.ndarray, np.ndarray]) -> Finding:
+        probability, bad = prepared
+        mask = (probability > self.threshold) & ~bad
         return Finding(mask=mask, probability=probability)
 
     @functools.cached_property
@@ -129,7 +180,7 @@ class CosmicConnFinderTask(CosmicRayFinderTask):
             except ImportError as error:
                 raise EngineNotAvailableError(str(error)) from error
             return lambda pixels, filled: reference.predict(pixels)
-        model = load_model(config.model, config.threads, config.provider)
-        return lambda pixels, filled: model.predict(
-            pixels, config.tile, config.tiling, config.speed, bad=filled
-        )
+        trained = self._trained_model
+        model = load_model(config.model if trained is None else trained.onnx, config.threads, config.provider)
+        tile = config.tile if trained is None else trained.tile
+        return lambda pixels, filled: model.predict(pixels, tile, config.tiling, config.speed, bad=filled)

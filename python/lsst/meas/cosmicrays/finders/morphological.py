@@ -93,12 +93,23 @@ class MorphologicalFinderTask(CosmicRayFinderTask):
     ConfigClass: ClassVar[type[MorphologicalFinderConfig]] = MorphologicalFinderConfig
     _DefaultName: ClassVar[str] = "morphological"
     config: MorphologicalFinderConfig
+    late_fields: ClassVar[frozenset[str]] = frozenset(
+        {"nCrPixelMax", "minSigma", "min_DN", "cond3_fac", "cond3_fac2", "niteration"}
+    )
 
     def find(self, image: WorkingImage) -> Finding:
+        return self.find_prepared(image, self.prepare(image))
+
+    def prepare(self, image: WorkingImage) -> tuple[np.ndarray, float]:
+        """Return bad pixels and background."""
         bad = self.bad_pixels(image)
         background: float | None = self.config.background
         if background is None:
             background = median_background(image.image, threads=self.config.threads)
+        return bad, background
+
+    def find_prepared(self, image: WorkingImage, prepared: tuple[np.ndarray, float]) -> Finding:
+        bad, background = prepared
         if self.config.engine == "reference":
             return Finding(mask=self._find_with_stack(image, bad, background))
         return Finding(mask=self.search(image, bad, background).mask)

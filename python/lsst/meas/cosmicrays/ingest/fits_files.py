@@ -12,8 +12,17 @@
 
 from __future__ import annotations
 
-__all__ = ("check_shape", "find_image", "is_image", "open_fits", "read_image_array", "read_pixels")
+__all__ = (
+    "check_shape",
+    "find_image",
+    "is_image",
+    "one_line",
+    "open_fits",
+    "read_image_array",
+    "read_pixels",
+)
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +31,14 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.data import get_readable_fileobj
 from astropy.utils.exceptions import AstropyWarning
 
 from .errors import IngestError
+
+_IMPOSSIBLE_COUNT = re.compile(rb"(Z?NAXIS|TFIELDS) *= *\+?([0-9]{4,})")
+# Whole blocks, so that no card is cut in two.
+_CHUNK = 2880 * 4096
 
 
 def read_image_array(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -76,18 +90,43 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
     if not path.is_file():
         raise IngestError("no such file", path=path)
     try:
+        _check_counts(path)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             hdus = fits.open(path, memmap=False, lazy_load_hdus=False)
+    except IngestError:
+        raise
     except Exception as error:  # astropy, gzip and zlib raise anything.
-        raise IngestError(f"is not a FITS file, or is damaged: {_one_line(error)}", path=path) from error
+        raise IngestError(f"is not a FITS file, or is damaged: {one_line(error)}", path=path) from error
     with hdus:
         if any("truncated" in str(warning.message) for warning in caught):
             raise IngestError("is truncated: it is shorter than its headers say", path=path)
         yield hdus
 
 
-def _one_line(error: Exception) -> str:
+def _check_counts(path: Path) -> None:
+    """Refuse counts beyond the standard's 999, on which astropy would loop."""
+    with get_readable_fileobj(str(path), encoding="binary", cache=False) as stream:
+        while chunk := stream.read(_CHUNK):
+            found = _IMPOSSIBLE_COUNT.search(chunk)
+            if found is not None:
+                keyword, count = (part.decode() for part in found.groups())
+                raise IngestError(f"is damaged: its {keyword} is {count}", path=path, keyword=keyword)
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line.
+
+    Parameters
+    ----------
+    error
+        The error.
+
+    Returns
+    -------
+    text : `str`
+        What it says, or its type if it says nothing.
+    """
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -165,7 +204,7 @@ def read_pixels(hdu: Any, path: Path) -> np.ndarray:
             warnings.simplefilter("ignore", AstropyWarning)
             data = hdu.data
     except Exception as error:  # Damaged compressed pixels raise anything.
-        raise IngestError(f"its pixels cannot be read: {_one_line(error)}", path=path) from error
+        raise IngestError(f"its pixels cannot be read: {one_line(error)}", path=path) from error
     if data is None or data.dtype.kind not in "iufb":
         raise IngestError("holds no real pixels", path=path)
     # Pixels in the byte order of the machine.

@@ -68,12 +68,17 @@ class Quantities:
             Value as it stands, or `None` if nothing says it.
         keyword : `str` or `None`
             Keyword it stands under, or `None` if it comes from the preset.
+
+        Raises
+        ------
+        IngestError
+            Raised if the card of a keyword is damaged.
         """
         if name in self.preset.values:
             return self.preset.values[name], None
         for keyword in self.preset.keywords.get(name, ()):
             for header in self.headers:
-                value = header.get(keyword)
+                value = _card_value(header, keyword)
                 if value is not None and not isinstance(value, fits.card.Undefined) and value != "":
                     return value, keyword
         return None, None
@@ -278,7 +283,11 @@ class Quantities:
         return date
 
     def _parse_date(self, value: Any) -> Time:
-        systems = {str(header["TIMESYS"]).strip().lower() for header in self.headers if "TIMESYS" in header}
+        systems = {
+            str(_card_value(header, "TIMESYS")).strip().lower()
+            for header in self.headers
+            if "TIMESYS" in header
+        }
         scale = "tai" if systems == {"tai"} else "utc"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if not _MJD_MIN < value < _MJD_MAX:
@@ -319,3 +328,10 @@ def parse_section(text: str, shape: tuple[int, int]) -> tuple[slice, slice]:
     if not (1 <= x1 <= x2 <= shape[1] and 1 <= y1 <= y2 <= shape[0]):
         raise IngestError(f"the section {text} is not within the {shape[1]}x{shape[0]} image")
     return slice(y1 - 1, y2), slice(x1 - 1, x2)
+
+
+def _card_value(header: fits.Header, keyword: str) -> Any:
+    try:
+        return header.get(keyword)
+    except fits.VerifyError as error:
+        raise IngestError("its card is damaged and cannot be read", keyword=keyword) from error

@@ -26,7 +26,6 @@ from pathlib import Path
 from lsst.daf.butler import DatasetRef
 
 from ..cameras import generic_class_name
-from ..repository import make_repository
 from .errors import IngestError, IngestWarning
 from .files import collect_files
 from .identity import Identity
@@ -157,7 +156,7 @@ class _Ingestion:
         self._writer = self._open() if (repo / "butler.yaml").exists() else None
 
     def _open(self) -> IngestWriter:
-        writer = IngestWriter(make_repository(self._repo, exist_ok=True), self._instrument)
+        writer = IngestWriter(self._repo, self._instrument)
         writer.known.announce(self._files)
         return writer
 

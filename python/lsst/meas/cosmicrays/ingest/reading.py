@@ -27,7 +27,7 @@ from astropy.io import fits
 from .afw_files import archive_header
 from .companions import read_companions
 from .errors import IngestError
-from .fits_files import find_image, is_image, open_fits, read_pixels
+from .fits_files import find_image, is_image, one_line, open_fits, read_pixels
 from .headers import Quantities, parse_section
 from .preset import FileFormat, Preset
 
@@ -92,10 +92,19 @@ def read_frames(path: Path, preset: Preset) -> Iterator[CcdFrame | IngestError]:
                 extension = _extension_name(hdus, number)
                 try:
                     yield _read_frame(hdus, number, path, extension, place, preset, archive)
-                except IngestError as error:
-                    yield error.at(path, extension)
-    except IngestError as error:
-        yield error.at(path)
+                except Exception as error:
+                    yield _as_ingest_error(error).at(path, extension)
+    except Exception as error:
+        yield _as_ingest_error(error).at(path)
+
+
+def _as_ingest_error(error: Exception) -> IngestError:
+    """Name an error; damaged headers make astropy raise anything."""
+    if isinstance(error, IngestError):
+        return error
+    return IngestError(
+        f"is damaged, or no FITS that is understood: {type(error).__name__}, {one_line(error)}"
+    )
 
 
 def _select(hdus: fits.HDUList, preset: Preset) -> list[int]:
@@ -183,5 +192,5 @@ def _read_wcs(header: fits.Header, x0: int, y0: int) -> astropy.wcs.WCS | None:
             wcs = wcs.slice((slice(y0, None), slice(x0, None)))
             wcs.wcs.set()
             return wcs if np.all(np.isfinite(wcs.pixel_to_world_values([0.0, 1.0], [0.0, 1.0]))) else None
-    except (ValueError, TypeError, astropy.wcs.WcsError, MemoryError, np.linalg.LinAlgError):
+    except Exception:  # Damaged keywords make astropy raise anything.
         return None

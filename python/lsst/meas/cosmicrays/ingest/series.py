@@ -23,6 +23,7 @@ import numpy as np
 from lsst.daf.butler import Butler, DatasetRef
 from lsst.images import VisitImage
 
+from ..repository import RepositoryError
 from .errors import IngestError
 from .templates import SeriesMember, SeriesPixels, TemplateError, median_template
 from .writing import IngestWriter
@@ -72,10 +73,10 @@ def add_median_templates(
             others = [reader.member(other) for other in members if other.id != ref.id]
             try:
                 template = median_template(reader.member(ref), others, n_exposures)
-            except TemplateError as error:
+                writer.put_template(template, writer.butler.get(ref), ref)
+            except (TemplateError, RepositoryError) as error:
                 errors.append(IngestError(f"{name}: no template: {error}"))
                 continue
-            writer.put_template(template, writer.butler.get(ref), ref)
             report(f"{name}: template is the median of {template.n_exposures} exposures")
     return errors
 

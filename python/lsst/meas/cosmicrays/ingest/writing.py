@@ -14,17 +14,20 @@ from __future__ import annotations
 
 __all__ = ("DATASET_TYPES", "SUMMARY", "IngestWriter", "template_image")
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
-from lsst.daf.butler import Butler, DatasetRef
+from lsst.daf.butler import DatasetRef
 from lsst.images import Image, VisitImage
 
 from ..images import make_cosmic_ray_mask
 from ..repository import (
     RepositoryError,
+    explain_storage_errors,
+    make_repository,
     prepare_run,
     register_dataset_type,
     register_instrument_records,
@@ -56,18 +59,25 @@ class IngestWriter:
 
     Parameters
     ----------
-    butler
-        Client that can write.
+    root
+        Directory of the repository; made if it is not there.
     instrument
         Butler name of the instrument.
+
+    Raises
+    ------
+    RepositoryError
+        Raised if the directory is something else, or cannot be written.
     """
 
-    def __init__(self, butler: Butler, instrument: str) -> None:
-        self.butler = butler
+    def __init__(self, root: Path, instrument: str) -> None:
+        self.root = root
+        self.butler = make_repository(root, exist_ok=True)
         self.instrument = instrument
-        self.run = prepare_run(butler, instrument, "ingested")
-        for name, storage_class in DATASET_TYPES.items():
-            register_dataset_type(butler, name, storage_class)
+        with explain_storage_errors(root):
+            self.run = prepare_run(self.butler, instrument, "ingested")
+            for name, storage_class in DATASET_TYPES.items():
+                register_dataset_type(self.butler, name, storage_class)
         self.known = self._read_known()
         """What the repository has of this instrument (`KnownImages`)."""
 
@@ -137,28 +147,32 @@ class IngestWriter:
         ------
         IngestError
             Raised if the image makes no sense or contradicts what the
-            repository has.
+            repository has, or if it cannot be written.
         """
         source = frame.source
         try:
-            pointing = self._registered_pointing(identity.visit)
-            description = describe_frame(frame, identity, self.instrument, pointing)
-            visit_image = _make_visit_image(frame, description)
-            region = sky_region(visit_image.sky_projection, visit_image.bbox)
-            datasets: dict[str, Any] = {"visit_image": visit_image}
-            if source.truth is not None:
-                datasets["cr_truth"] = make_cosmic_ray_mask(source.truth, visit_image.bbox)
-            if template is not None:
-                datasets["template_detector"] = template_image(template, visit_image)
-            datasets[SUMMARY] = _summarize(frame, identity)
-            data_id = self._data_id(identity)
-            self._remove(data_id)
-            with self.butler.transaction():
-                register_instrument_records(self.butler.registry, description.instrument)
-                register_visit(self.butler, self.instrument, description.visit, {identity.detector: region})
-                refs = [self.butler.put(data, name, data_id, run=self.run) for name, data in datasets.items()]
+            with explain_storage_errors(self.root):
+                return self._put_whole(frame, identity, template)
         except (RepositoryError, ValueError) as error:
             raise IngestError(str(error), path=source.path, extension=source.extension) from error
+
+    def _put_whole(self, frame: PreparedFrame, identity: Identity, template: Template | None) -> DatasetRef:
+        pointing = self._registered_pointing(identity.visit)
+        description = describe_frame(frame, identity, self.instrument, pointing)
+        visit_image = _make_visit_image(frame, description)
+        region = sky_region(visit_image.sky_projection, visit_image.bbox)
+        datasets: dict[str, Any] = {"visit_image": visit_image}
+        if frame.source.truth is not None:
+            datasets["cr_truth"] = make_cosmic_ray_mask(frame.source.truth, visit_image.bbox)
+        if template is not None:
+            datasets["template_detector"] = template_image(template, visit_image)
+        datasets[SUMMARY] = _summarize(frame, identity)
+        data_id = self._data_id(identity)
+        self._remove(data_id)
+        with self.butler.transaction():
+            register_instrument_records(self.butler.registry, description.instrument)
+            register_visit(self.butler, self.instrument, description.visit, {identity.detector: region})
+            refs = [self.butler.put(data, name, data_id, run=self.run) for name, data in datasets.items()]
         return refs[0]
 
     def put_template(self, template: Template, visit_image: VisitImage, ref: DatasetRef) -> None:
@@ -172,9 +186,15 @@ class IngestWriter:
             The image.
         ref
             The image in the repository.
+
+        Raises
+        ------
+        RepositoryError
+            Raised if it cannot be written.
         """
         image = template_image(template, visit_image)
-        self.butler.put(image, "template_detector", ref.dataId, run=self.run)
+        with explain_storage_errors(self.root):
+            self.butler.put(image, "template_detector", ref.dataId, run=self.run)
 
     def has_template(self, ref: DatasetRef) -> bool:
         """Say whether an image has a template.

@@ -8,4 +8,5 @@
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+from .study import *
 from .tables import *

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from lsst.daf.butler import Butler, DatasetRef, FileDataset
 from ..instruments import make_sky_projection
 from ..repository import (
     RepositoryError,
+    explain_storage_errors,
     make_repository,
     prepare_run,
     register_dataset_type,
@@ -120,14 +122,14 @@ def simulate(
         detectors.
     RepositoryError
         Raised if the directory is something else, holds a simulation of this
-        camera with another configuration, or if a process died.
+        camera with another configuration, or cannot be written, or if a
+        process died.
     """
     for name, number in {"visits": visits, "detectors": detectors, "processes": processes}.items():
         if number < 1:
             raise ValueError(f"The number of {name} must be at least 1, got {number}.")
     camera = describe_camera(config, list(range(detectors)))
-    butler = make_repository(root, exist_ok=True)
-    try:
+    with closing(make_repository(root, exist_ok=True)) as butler, explain_storage_errors(root):
         register_instrument_records(butler.registry, camera)
         run = prepare_run(butler, camera.name, "simulation")
         _keep_config(butler, run, config)
@@ -149,8 +151,6 @@ def simulate(
                     f"[{number}/{len(missing)}] visit {product.visit} detector {product.detector}: "
                     f"{len(product.tables['cr_truth_catalog'])} cosmic rays, {product.seconds:.1f} s"
                 )
-    finally:
-        butler.close()
     return SimulationSummary(run, tuple(missing), tuple(key for key in wanted if key in reused))
 
 

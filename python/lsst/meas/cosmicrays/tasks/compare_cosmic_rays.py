@@ -14,14 +14,12 @@ from __future__ import annotations
 
 __all__ = [
     "CompareCosmicRaysConfig",
-    "CompareCosmicRaysConnections",
     "CompareCosmicRaysTask",
 ]
 
-import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,11 +31,9 @@ from lsst.pipe.base import (
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
-    PipelineTaskConnections,
     QuantumContext,
     Struct,
 )
-from lsst.pipe.base.connectionTypes import Input, Output
 
 from ..comparison import (
     MAX_MASKS,
@@ -50,6 +46,7 @@ from ..comparison import (
     cut_stamp_images,
     detection_bits,
     no_sources,
+    probability_counts,
     select_sources,
     subtract_block_background,
     truth_bits,
@@ -57,9 +54,9 @@ from ..comparison import (
 )
 from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
 from .bounds import check_bounds
+from .compare_connections import CompareCosmicRaysConnections
 from .dia_source_columns import DiaSourceColumnsConfig
 
-DIMENSIONS = ("instrument", "visit", "detector")
 DETECTED = MaskBit("detected", Role.PLANE)
 OPTIONAL_INPUTS = (
     "differenceImage",
@@ -82,167 +79,6 @@ OUTPUTS = {
     "stamps": "stamps",
     "objects": "objects",
 }
-
-
-class CompareCosmicRaysConnections(PipelineTaskConnections, dimensions=DIMENSIONS):
-    """Connections of `CompareCosmicRaysTask`.
-
-    Besides those below there are, for every detection in the config, the
-    inputs ``mask_{detection}`` (``cr_mask_{detection}``) and
-    ``summary_{detection}`` (``cr_finder_summary_{detection}``). Each of them
-    may be missing.
-    """
-
-    scienceImage = Input(
-        doc="Science image: its bad pixels, DETECTED plane, variance and exposure time.",
-        name="visit_image",
-        storageClass="VisitImage",
-        dimensions=DIMENSIONS,
-    )
-    differenceImage = Input(
-        doc="Difference image, on which the charge of cosmic rays is measured.",
-        name="difference_image",
-        storageClass="DifferenceImage",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    templateImage = Input(
-        doc="Template, for cutouts.",
-        name="template_detector",
-        storageClass="VisitImage",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    diaSources = Input(
-        doc="DIASources, before any reliability cut.",
-        name="dia_source_unfiltered",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    objectMask = Input(
-        doc="Detections on the difference image that was made after interpolation of cosmic rays: a stamp "
-        "with any of its DETECTED or DETECTED_NEGATIVE pixels has an OBJECT.",
-        name="dia_detection_mask_interpolated",
-        storageClass="MaskV2",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    truthCharge = Input(
-        doc="Charge of cosmic rays in each pixel, electrons.",
-        name="cr_truth_charge",
-        storageClass="ImageV2",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    truthMask = Input(
-        doc="True cosmic rays, where only their pixels are known.",
-        name="cr_truth",
-        storageClass="MaskV2",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    truthCatalog = Input(
-        doc="True cosmic rays: id, x, y, charge, kind.",
-        name="cr_truth_catalog",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    variableCatalog = Input(
-        doc="True variable sources: id, x, y, kind.",
-        name="variable_truth_catalog",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    starCatalog = Input(
-        doc="Stars: x, y.",
-        name="star_catalog",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-        minimum=0,
-    )
-    pixelCounts = Output(
-        doc="Joint histogram of the masks: available, code, n.",
-        name="cr_pixel_counts",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    pixelCountsDilated = Output(
-        doc="Joint histogram of the masks and their 1-pixel dilations.",
-        name="cr_pixel_counts_dilated",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    detections = Output(
-        doc="What the bits of the codes are, and what is known of each detection.",
-        name="cr_detections",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    pixelPairs = Output(
-        doc="Pixel-wise confusion of every pair of masks.",
-        name="cr_pixel_pairs",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    pixelPlaces = Output(
-        doc="Where the pixels lie on which two masks disagree.",
-        name="cr_pixel_places",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    clusterCounts = Output(
-        doc="Joint histogram of the masks and their dilations within every cosmic ray.",
-        name="cr_cluster_counts",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    stamps = Output(
-        doc="Stamps around DIASources: cosmic-ray pixels and label of each detection.",
-        name="cr_stamps",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    stampImages = Output(
-        doc="Cutouts of the stamps.",
-        name="cr_stamp_images",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-    objects = Output(
-        doc="Cosmic rays as objects, and which detections found them.",
-        name="cr_objects",
-        storageClass="ArrowAstropy",
-        dimensions=DIMENSIONS,
-    )
-
-    def __init__(self, *, config: CompareCosmicRaysConfig):
-        super().__init__(config=config)
-        for image in ("scienceImage", "differenceImage", "templateImage"):
-            storage_class = getattr(config, f"{image}StorageClass")
-            setattr(self, image, dataclasses.replace(getattr(self, image), storageClass=storage_class))
-        self.diaSources = dataclasses.replace(self.diaSources, storageClass=config.diaSourcesStorageClass)
-        for unused in config.unused_connections():
-            delattr(self, unused)
-        for detection in config.detections:
-            mask = Input(
-                doc=f"Cosmic rays of {detection}.",
-                name=f"cr_mask_{detection}",
-                storageClass="MaskV2",
-                dimensions=DIMENSIONS,
-                minimum=0,
-            )
-            summary = Input(
-                doc=f"How {detection} was made.",
-                name=f"cr_finder_summary_{detection}",
-                storageClass="ArrowAstropy",
-                dimensions=DIMENSIONS,
-                minimum=0,
-            )
-            setattr(self, f"mask_{detection}", mask)
-            setattr(self, f"summary_{detection}", summary)
 
 
 class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCosmicRaysConnections):
@@ -273,6 +109,11 @@ class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCos
     truthExtraSigmas = ListField[float](
         doc="Other thresholds at which truth is compared as well.",
         default=[1.0, 3.0, 5.0],
+    )
+    probabilities = ListField[str](
+        doc="Detections whose probability of each pixel (cr_probability_{detection}) is compared with truth; "
+        "FindCosmicRaysTask writes it if its doWriteProbability is set.",
+        default=[],
     )
     objectReference = Field[str](
         doc="Detection whose components are the reference of cr_objects where there is no truth; the first "
@@ -334,18 +175,14 @@ class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCos
     def validate(self) -> None:
         super().validate()
         names = list(self.detections)
-        repeated = sorted({name for name in names if names.count(name) > 1})
         if not names:
             raise ValueError("detections is empty: name what to compare, such as morphological_science.")
-        if repeated:
-            raise ValueError(f"detections must differ; given more than once: {', '.join(repeated)}.")
         if len(names) > MAX_MASKS:
             raise ValueError(f"{len(names)} detections: at most {MAX_MASKS} can be compared at a time.")
-        for name in names:
-            if not re.fullmatch(r"[A-Za-z]\w*", name):
-                raise ValueError(f"{name!r} is no name of a detection: {{finder}}_{{kind}}{{variant}}.")
-            if name.startswith("truth") or name == DETECTED.name:
-                raise ValueError(f"{name!r} is the name of what is no detection: choose another variant.")
+        _check_names("detections", names)
+        _check_names("probabilities", list(self.probabilities))
+        if self.probabilities and self.truth is None:
+            raise ValueError("probabilities are compared with truth: set truth, or leave them out.")
         if self.objectReference is not None and self.objectReference not in names:
             raise ValueError(f"objectReference {self.objectReference!r} is none of the detections.")
         sigmas = self.truth_sigmas()
@@ -377,6 +214,7 @@ class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCos
             "truthCharge": self.truth == "charge",
             "truthMask": self.truth == "mask",
             "truthCatalog": self.truth is not None,
+            "probabilityCounts": bool(self.probabilities),
             "variableCatalog": self.truth is not None,
         }
         return [name for name, is_needed in needed.items() if not is_needed]
@@ -431,6 +269,11 @@ class CompareCosmicRaysTask(PipelineTask):
             inputs["scienceImage"],
             {name: inputs[f"mask_{name}"] for name in detections if f"mask_{name}" in inputs},
             {name: inputs[f"summary_{name}"] for name in detections if f"summary_{name}" in inputs},
+            probabilities={
+                name: inputs[f"probability_{name}"]
+                for name in self.config.probabilities
+                if f"probability_{name}" in inputs
+            },
             **{name: inputs[name] for name in OPTIONAL_INPUTS if name in inputs},
         )
         butlerQC.put(result, outputRefs)
@@ -450,6 +293,7 @@ class CompareCosmicRaysTask(PipelineTask):
         truthCatalog: Table | None = None,
         variableCatalog: Table | None = None,
         starCatalog: Table | None = None,
+        probabilities: Mapping[str, Any] | None = None,
     ) -> Struct:
         """Compare the masks of one detector.
 
@@ -473,6 +317,8 @@ class CompareCosmicRaysTask(PipelineTask):
             True cosmic rays, plane COSMIC_RAY.
         truthCatalog, variableCatalog, starCatalog : `astropy.table.Table`
             True cosmic rays, true variable sources, and stars.
+        probabilities : `~collections.abc.Mapping` [`str`, `lsst.images.Image`]
+            Probabilities by detection; some may be missing.
 
         Returns
         -------
@@ -494,6 +340,7 @@ class CompareCosmicRaysTask(PipelineTask):
             science.bbox,
             {
                 **{f"mask of {name}": mask for name, mask in masks.items()},
+                **{f"probability of {name}": image for name, image in (probabilities or {}).items()},
                 "difference image": differenceImage,
                 "template": templateImage,
                 "object mask": objectMask,
@@ -519,10 +366,13 @@ class CompareCosmicRaysTask(PipelineTask):
         )
         tables = compare_detector(data, self.config.settings())
         result = Struct(**{connection: tables[name] for connection, name in OUTPUTS.items()})
+        if self.config.probabilities:
+            arrays = {name: image.array for name, image in (probabilities or {}).items()}
+            result.probabilityCounts = probability_counts(arrays, compared)
         if self.config.doStampImages:
             images = {"template": self._read(templateImage), "science": science, "difference": difference}
-            arrays = {name: image.image if image is not None else None for name, image in images.items()}
-            result.stampImages = cut_stamp_images(data, self.config.settings(), arrays)
+            pixels = {name: image.image if image is not None else None for name, image in images.items()}
+            result.stampImages = cut_stamp_images(data, self.config.settings(), pixels)
         return result
 
     def _read(self, image: Any) -> WorkingImage | None:
@@ -589,3 +439,21 @@ class CompareCosmicRaysTask(PipelineTask):
 
 def _any_plane(mask: Any, names: Iterable[str]) -> np.ndarray:
     return np.logical_or.reduce([read_mask(mask, name) for name in names])
+
+
+def _check_names(field: str, names: Sequence[str]) -> None:
+    """Check that names of detections differ and can be such.
+
+    Raises
+    ------
+    ValueError
+        Raised if not.
+    """
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{field} must differ; given more than once: {', '.join(repeated)}.")
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z]\w*", name):
+            raise ValueError(f"{name!r} is no name of a detection: {{finder}}_{{kind}}{{variant}}.")
+        if name.startswith("truth") or name == DETECTED.name:
+            raise ValueError(f"{name!r} is the name of what is no detection: choose another variant.")

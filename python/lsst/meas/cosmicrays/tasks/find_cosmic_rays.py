@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from astropy.table import Table
 
 from lsst.images import Image
 from lsst.pex.config import ConfigField, Field
@@ -33,10 +34,11 @@ from lsst.pipe.base import (
     QuantumContext,
     Struct,
 )
-from lsst.pipe.base.connectionTypes import Input, Output
+from lsst.pipe.base.connectionTypes import Input, Output, PrerequisiteInput
 
-from ..finders import CosmicRayFinderTask, cosmicRayFinderRegistry
+from ..finders import CosmicConnFinderTask, CosmicRayFinderTask, cosmicRayFinderRegistry
 from ..images import WorkingImageConfig, make_cosmic_ray_mask, read_image
+from .connections import INSTRUMENT
 from .finder_summary import DetectionIdentity, config_digest, make_finder_summary
 
 DIMENSIONS = ("instrument", "visit", "detector")
@@ -61,9 +63,17 @@ class FindCosmicRaysConnections(
         storageClass="VisitImage",
         dimensions=DIMENSIONS,
     )
+    cosmicConnModel = PrerequisiteInput(
+        doc="Network that TrainCosmicConnTask trained, for the finder cosmic_conn.",
+        name="cr_cosmic_conn_model",
+        storageClass="ArrowAstropy",
+        dimensions=INSTRUMENT,
+    )
 
     def __init__(self, *, config: FindCosmicRaysConfig):
         super().__init__(config=config)
+        if not config.useCosmicConnModel:
+            del self.cosmicConnModel
         self.image = dataclasses.replace(self.image, storageClass=config.imageStorageClass)
         for finder in sorted(config.finders.names):
             detection = config.detection_name(finder)
@@ -108,6 +118,11 @@ class FindCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=FindCosmicRay
         doc="Write cr_probability_{detection} for the finders that have probabilities?",
         default=False,
     )
+    useCosmicConnModel = Field[bool](
+        doc="Run the finder cosmic_conn with the trained network of the connection cosmicConnModel, at the "
+        "threshold that it recommends?",
+        default=False,
+    )
 
     def detection_name(self, finder: str) -> str:
         """Return the name of the detection that a finder makes.
@@ -128,6 +143,8 @@ class FindCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=FindCosmicRay
         super().validate()
         if not self.finders.names:
             raise ValueError(f"finders.names is empty: select some of {', '.join(cosmicRayFinderRegistry)}.")
+        if self.useCosmicConnModel and "cosmic_conn" not in self.finders.names:
+            raise ValueError("useCosmicConnModel is set, but cosmic_conn is not among finders.names.")
 
 
 class FindCosmicRaysTask(PipelineTask):
@@ -164,7 +181,7 @@ class FindCosmicRaysTask(PipelineTask):
         butlerQC : `lsst.pipe.base.QuantumContext`
             Butler of this quantum.
         inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            With ``image``.
+            With ``image``, and ``cosmicConnModel`` if that is used.
         outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
             With the outputs of every finder.
 
@@ -174,9 +191,8 @@ class FindCosmicRaysTask(PipelineTask):
             Raised if every finder failed, after the summaries were written.
         """
         data_id = inputRefs.image.dataId
-        result = self.run(
-            butlerQC.get(inputRefs.image), {dimension: data_id[dimension] for dimension in DIMENSIONS}
-        )
+        inputs = butlerQC.get(inputRefs)
+        result = self.run(dataId={dimension: data_id[dimension] for dimension in DIMENSIONS}, **inputs)
         for name in self.finders:
             butlerQC.put(result.summaries[name], getattr(outputRefs, f"summary_{name}"))
             if name in result.masks:
@@ -187,7 +203,12 @@ class FindCosmicRaysTask(PipelineTask):
             reasons = "; ".join(str(summary["failure"][0]) for summary in result.summaries.values())
             raise NoWorkFound(f"Every finder failed: {reasons}")
 
-    def run(self, image: Any, dataId: Mapping[str, Any] | None = None) -> Struct:
+    def run(
+        self,
+        image: Any,
+        dataId: Mapping[str, Any] | None = None,
+        cosmicConnModel: Table | None = None,
+    ) -> Struct:
         """Run the finders.
 
         Parameters
@@ -196,6 +217,9 @@ class FindCosmicRaysTask(PipelineTask):
             The image; it is not changed.
         dataId : `~collections.abc.Mapping`, optional
             Instrument, visit and detector, for the summaries.
+        cosmicConnModel : `astropy.table.Table`, optional
+            What `TrainCosmicConnTask` trained, for the finder
+            ``cosmic_conn``.
 
         Returns
         -------
@@ -210,7 +234,11 @@ class FindCosmicRaysTask(PipelineTask):
         ------
         ImageReadError
             Raised if the image lacks what every finder needs.
+        TrainedModelError
+            Raised if ``cosmicConnModel`` is no trained model, or needs
+            another unit.
         """
+        model_digest = None if cosmicConnModel is None else self._use_model(cosmicConnModel)
         working = read_image(image, self.config.reading)
         masks, probabilities, summaries = {}, {}, {}
         found: dict[str, np.ndarray | None] = {}
@@ -223,7 +251,7 @@ class FindCosmicRaysTask(PipelineTask):
                 self.log.warning("The finder %s failed: %s", name, error)
             found[self.config.detection_name(name)] = None if finding is None else finding.mask
             n_usable = working.image.size - int(np.count_nonzero(finder.bad_pixels(working)))
-            identity = self._identify(name, dataId)
+            identity = self._identify(name, dataId, model_digest if name == "cosmic_conn" else None)
             summaries[name] = make_finder_summary(identity, finding, n_usable=n_usable, failure=failure)
             if finding is None:
                 continue
@@ -232,15 +260,30 @@ class FindCosmicRaysTask(PipelineTask):
                 probabilities[name] = Image(finding.probability, bbox=working.bbox)
         return Struct(masks=masks, probabilities=probabilities, summaries=summaries)
 
-    def _identify(self, name: str, dataId: Mapping[str, Any] | None) -> DetectionIdentity:
+    def _use_model(self, table: Table) -> str:
+        """Hand the trained model to its finder, and return its digest."""
+        from ..training import TrainedModel
+
+        model = TrainedModel.from_table(table)
+        finder = self.finders["cosmic_conn"]
+        assert isinstance(finder, CosmicConnFinderTask), "the registry has another finder of this name"
+        finder.use_model(model)
+        return model.digest
+
+    def _identify(
+        self, name: str, dataId: Mapping[str, Any] | None, model_digest: str | None
+    ) -> DetectionIdentity:
         """Say which detection a finder makes."""
         config = self.config.finders[name]
+        digest = config_digest(config)
+        if model_digest is not None:
+            digest = digest[:8] + model_digest[:8]
         return DetectionIdentity(
             finder=name,
             kind=self.config.connections.kind,
             variant=self.config.connections.variant,
             engine=str(config.engine),
-            config_digest=config_digest(config),
+            config_digest=digest,
             data_id=dict(dataId or {}),
         )
 

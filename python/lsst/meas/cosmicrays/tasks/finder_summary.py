@@ -16,6 +16,8 @@ __all__ = ["DetectionIdentity", "config_digest", "make_finder_summary"]
 
 import dataclasses
 import hashlib
+import importlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -94,6 +96,7 @@ def make_finder_summary(
             "cr_pixels_per_mpix": [1e6 * n_pixels / n_usable if rate_is_known else np.nan],
             "wall_time": [finding.wall_time if finding is not None else np.nan],
             "config_digest": [identity.config_digest],
+            "version": [_package_version()],
             "failed": [finding is None],
             "failure": [failure],
         }
@@ -115,3 +118,14 @@ def config_digest(config: Config) -> str:
     """
     values = json.dumps(config.toDict(), sort_keys=True, default=str)
     return hashlib.sha256(values.encode()).hexdigest()[:16]
+
+
+def _package_version() -> str:
+    """Return the version of this package: of pip, else of the stack build."""
+    try:
+        return importlib.metadata.version("lsst-meas-cosmicrays")
+    except importlib.metadata.PackageNotFoundError:
+        try:
+            return str(importlib.import_module("lsst.meas.cosmicrays.version").__version__)
+        except ModuleNotFoundError:
+            return "unknown"

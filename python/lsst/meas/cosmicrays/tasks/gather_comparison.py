@@ -37,20 +37,32 @@ from lsst.pipe.base import (
     QuantumContext,
     Struct,
 )
-from lsst.pipe.base.connectionTypes import Input, Output
+from lsst.pipe.base.connectionTypes import Input
 
 from ..comparison import (
     add_counts,
     add_places,
+    add_probability_counts,
     clusters_to_keep,
     confusion_table,
+    probability_curve,
+    probability_summary,
     read_bits,
     stack_tables,
     summary_table,
 )
+from .connections import INSTRUMENT, VISIT, table_input, table_output
 
-VISIT = ("instrument", "visit")
-DETECTOR = (*VISIT, "detector")
+PROBABILITY_CONNECTIONS = (
+    "detectorProbabilityCounts",
+    "probabilityCounts",
+    "probabilityCurve",
+    "probabilitySummary",
+)
+
+
+def _gathered(name: str, doc: str) -> Input:
+    return table_input(name, doc, multiple=True)
 
 
 class GatherComparisonConnections(PipelineTaskConnections, dimensions=VISIT):
@@ -62,125 +74,76 @@ class GatherComparisonConnections(PipelineTaskConnections, dimensions=VISIT):
     ``pixelPairs`` and ``clusterCounts`` are not written then.
     """
 
-    detectorCounts = Input(
-        doc="Joint histograms of the masks.",
-        name="cr_pixel_counts",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    detectorCounts = _gathered("cr_pixel_counts", "Joint histograms of the masks.")
+    detectorCountsDilated = _gathered(
+        "cr_pixel_counts_dilated", "Joint histograms of the masks and their 1-pixel dilations."
     )
-    detectorCountsDilated = Input(
-        doc="Joint histograms of the masks and their 1-pixel dilations.",
-        name="cr_pixel_counts_dilated",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    detectorDetections = _gathered(
+        "cr_detections", "What the bits of the codes are, and what is known of each detection."
     )
-    detectorDetections = Input(
-        doc="What the bits of the codes are, and what is known of each detection.",
-        name="cr_detections",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    detectorPixelPairs = _gathered("cr_pixel_pairs", "Pixel-wise confusion of every pair of masks.")
+    detectorPixelPlaces = _gathered("cr_pixel_places", "Where the pixels lie on which two masks disagree.")
+    detectorClusterCounts = _gathered("cr_cluster_counts", "Joint histograms within every cosmic ray.")
+    detectorProbabilityCounts = _gathered(
+        "cr_probability_counts", "Histograms of the probabilities of true and of other pixels."
     )
-    detectorPixelPairs = Input(
-        doc="Pixel-wise confusion of every pair of masks.",
-        name="cr_pixel_pairs",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    detectorStamps = _gathered("cr_stamps", "Stamps around DIASources.")
+    detectorObjects = _gathered("cr_objects", "Cosmic rays as objects.")
+    counts = table_output("cr_visit_counts", "Joint histogram of the masks, added up.", VISIT)
+    countsDilated = table_output(
+        "cr_visit_counts_dilated",
+        "Joint histogram of the masks and their 1-pixel dilations, added up.",
+        VISIT,
     )
-    detectorPixelPlaces = Input(
-        doc="Where the pixels lie on which two masks disagree.",
-        name="cr_pixel_places",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    detections = table_output(
+        "cr_visit_detections",
+        "What the bits of the codes are, and what is known of each detection, by detector.",
+        VISIT,
     )
-    detectorClusterCounts = Input(
-        doc="Joint histograms within every cosmic ray.",
-        name="cr_cluster_counts",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    pixelPairs = table_output(
+        "cr_visit_pixel_pairs", "Pixel-wise confusion of every pair of masks, by detector.", VISIT
     )
-    detectorStamps = Input(
-        doc="Stamps around DIASources.",
-        name="cr_stamps",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    pixelPlaces = table_output(
+        "cr_visit_pixel_places", "Where the pixels lie on which two masks disagree, added up.", VISIT
     )
-    detectorObjects = Input(
-        doc="Cosmic rays as objects.",
-        name="cr_objects",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
+    clusterCounts = table_output(
+        "cr_visit_cluster_counts",
+        "Joint histogram within every cosmic ray, for visits of few detectors; else empty.",
+        VISIT,
     )
-    counts = Output(
-        doc="Joint histogram of the masks, added up.",
-        name="cr_visit_counts",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
+    probabilityCounts = table_output(
+        "cr_visit_probability_counts",
+        "Histogram of the probabilities of true and of other pixels, added up.",
+        VISIT,
     )
-    countsDilated = Output(
-        doc="Joint histogram of the masks and their 1-pixel dilations, added up.",
-        name="cr_visit_counts_dilated",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
+    probabilityCurve = table_output(
+        "cr_visit_probability_curve",
+        "Purity, completeness and false-positive rate at every threshold of a probability.",
+        VISIT,
     )
-    detections = Output(
-        doc="What the bits of the codes are, and what is known of each detection, by detector.",
-        name="cr_visit_detections",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
+    probabilitySummary = table_output(
+        "cr_visit_probability_summary",
+        "Average precision, purity at high completeness and best F1 of every probability.",
+        VISIT,
     )
-    pixelPairs = Output(
-        doc="Pixel-wise confusion of every pair of masks, by detector.",
-        name="cr_visit_pixel_pairs",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
+    stamps = table_output("cr_visit_stamps", "Stamps around DIASources.", VISIT)
+    objects = table_output("cr_visit_objects", "Cosmic rays as objects.", VISIT)
+    confusion = table_output(
+        "cr_visit_confusion",
+        "Confusion matrix of every pair of masks by pixel, stamp and object, with rates and intervals.",
+        VISIT,
     )
-    pixelPlaces = Output(
-        doc="Where the pixels lie on which two masks disagree, added up.",
-        name="cr_visit_pixel_places",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
-    )
-    clusterCounts = Output(
-        doc="Joint histogram within every cosmic ray, for visits of few detectors; else empty.",
-        name="cr_visit_cluster_counts",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
-    )
-    stamps = Output(
-        doc="Stamps around DIASources.",
-        name="cr_visit_stamps",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
-    )
-    objects = Output(
-        doc="Cosmic rays as objects.",
-        name="cr_visit_objects",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
-    )
-    confusion = Output(
-        doc="Confusion matrix of every pair of masks by pixel, stamp and object, with rates and intervals.",
-        name="cr_visit_confusion",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
-    )
-    summary = Output(
-        doc="One row a detection: what it found, how much, how fast, and how often not.",
-        name="cr_visit_summary",
-        storageClass="ArrowAstropy",
-        dimensions=VISIT,
+    summary = table_output(
+        "cr_visit_summary",
+        "One row a detection: what it found, how much, how fast, and how often not.",
+        VISIT,
     )
 
     def __init__(self, *, config: GatherComparisonConfig):
         super().__init__(config=config)
+        if not config.doProbability:
+            for name in PROBABILITY_CONNECTIONS:
+                delattr(self, name)
         if config.level == "instrument":
             self._raise_to_instrument()
 
@@ -194,7 +157,7 @@ class GatherComparisonConnections(PipelineTaskConnections, dimensions=VISIT):
         for name in set(self.outputs):
             output = getattr(self, name)
             renamed = output.name.replace("cr_visit_", "cr_instrument_")
-            setattr(self, name, dataclasses.replace(output, name=renamed, dimensions=("instrument",)))
+            setattr(self, name, dataclasses.replace(output, name=renamed, dimensions=INSTRUMENT))
         del self.pixelPairs
         del self.clusterCounts
 
@@ -210,6 +173,16 @@ class GatherComparisonConfig(PipelineTaskConfig, pipelineConnections=GatherCompa
             "visit": "The detectors of a visit.",
             "instrument": "The visits of an instrument.",
         },
+    )
+    doProbability = Field[bool](
+        doc="Gather the histograms of probabilities too? Set it where CompareCosmicRaysTask has some in its "
+        "probabilities.",
+        default=False,
+    )
+    probabilityRecall = Field[float](
+        doc="Completeness at which the purity of probabilities is told.",
+        default=0.95,
+        check=lambda value: 0.0 < value <= 1.0,
     )
     nBootstrap = Field[int](
         doc="Number of replicates from which the intervals of pixel-wise rates follow.",
@@ -259,6 +232,7 @@ class GatherComparisonTask(PipelineTask):
         detectorClusterCounts: Sequence[tuple[Mapping[str, int], Table]],
         detectorStamps: Sequence[tuple[Mapping[str, int], Table]],
         detectorObjects: Sequence[tuple[Mapping[str, int], Table]],
+        detectorProbabilityCounts: Sequence[tuple[Mapping[str, int], Table]] = (),
     ) -> Struct:
         """Gather tables.
 
@@ -278,6 +252,8 @@ class GatherComparisonTask(PipelineTask):
             Joint histograms within every cosmic ray.
         detectorStamps, detectorObjects : `~collections.abc.Sequence`
             Stamps and objects.
+        detectorProbabilityCounts : `~collections.abc.Sequence`, optional
+            Histograms of probabilities, read if ``doProbability``.
 
         Returns
         -------
@@ -318,6 +294,11 @@ class GatherComparisonTask(PipelineTask):
         if self.config.level == "visit":
             result.pixelPairs = pixel_pairs
             result.clusterCounts = clusters
+        if self.config.doProbability:
+            counts = add_probability_counts([table for _, table in detectorProbabilityCounts])
+            curve = probability_curve(counts)
+            result.probabilityCounts, result.probabilityCurve = counts, curve
+            result.probabilitySummary = probability_summary(curve, self.config.probabilityRecall)
         return result
 
 

@@ -321,4 +321,4 @@ def _check_image(image: np.ndarray, tile: int, tiling: str, speed: str) -> np.nd
             "each side."
         )
     with np.errstate(over="ignore"):
-        return pixels.astype(np.float32)
+        return pixels.astype(np.float32, copy=False)

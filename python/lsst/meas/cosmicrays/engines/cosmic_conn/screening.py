@@ -16,7 +16,9 @@ __all__ = [
     "CELL_SIDE",
     "NOISE_SAMPLING",
     "evaluation_cost",
+    "find_long_cells",
     "find_sharp_cells",
+    "least_cost",
     "measure_noise",
     "measure_sharpness",
     "plan_rectangles",
@@ -24,6 +26,7 @@ __all__ = [
 
 import numba
 import numpy as np
+import scipy.ndimage
 
 CELL_SIDE = 8
 """Side of the cells (pixels) of which rectangles are made."""
@@ -41,11 +44,20 @@ SHARPNESS_WIDE = 0.25
 over one pixel.  Of a Gaussian wider than 1.2 pixels (sigma) little remains.
 """
 
-SHARPNESS_LIMIT = 4.5
+SHARPNESS_LIMIT = 4.2
 """Sharpness (in standard deviations of its noise) of a possible cosmic ray."""
 
 SHARPNESS_MARGIN = 3
 """Cells this close to what is sharp (pixels) are evaluated too."""
+
+LONG_LIMIT = 5.0
+LONG_LENGTH = 12
+LONG_WIDTH = 8.0
+"""What is above the sky by `LONG_LIMIT` (in standard deviations of means over
+3x3 pixels), at least this long and at most this wide on average (pixels), may
+be a faint cosmic ray although it is nowhere sharp; trails of satellites are
+so too, and the network takes some for cosmic rays.
+"""
 
 NOISE_QUANTILE = 0.25
 NOISE_QUANTILE_OF_NORMAL = 0.3186394
@@ -123,6 +135,38 @@ def find_sharp_cells(across: np.ndarray, down: np.ndarray, reach: int, shape: tu
     return _mark_cells(across, down, reach, shape, limits)
 
 
+def find_long_cells(window: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
+    """Tell which cells of a tile hold something that is long and narrow.
+
+    Parameters
+    ----------
+    window : `numpy.ndarray` [`float32`]
+        The tile without its sky, ``reach`` pixels on each side, and perhaps
+        more at the end.
+    reach : `int`
+        Pixels around the tile.
+    shape : `tuple` [`int`, `int`]
+        Shape of the tile.
+
+    Returns
+    -------
+    long : `numpy.ndarray` [`bool`]
+        One element a cell, as of `find_sharp_cells`.
+    """
+    smooth = scipy.ndimage.uniform_filter(window, 3)
+    noise = measure_noise(smooth[::NOISE_SAMPLING, ::NOISE_SAMPLING])
+    labels, n_labels = scipy.ndimage.label(smooth > LONG_LIMIT * noise, np.ones((3, 3)))
+    area = np.bincount(labels.ravel(), minlength=n_labels + 1)
+    length = np.zeros(n_labels + 1)
+    for label, extent in enumerate(scipy.ndimage.find_objects(labels), start=1):
+        length[label] = max(side.stop - side.start for side in extent)
+    is_long = (length >= LONG_LENGTH) & (area <= LONG_WIDTH * length)
+    y, x = np.nonzero(is_long[labels[reach : reach + shape[0], reach : reach + shape[1]]])
+    cells = np.zeros([-(-size // CELL_SIDE) for size in shape], dtype=bool)
+    cells[y // CELL_SIDE, x // CELL_SIDE] = True
+    return cells
+
+
 def _sharpness_noise(across: np.ndarray, down: np.ndarray) -> tuple[float, ...]:
     """Return the noise of what is compared, in the order of comparison."""
     y, x = np.ix_(*(np.arange(3, size - 3, NOISE_SAMPLING) for size in across.shape))
@@ -192,6 +236,28 @@ def evaluation_cost(rectangles: np.ndarray) -> float:
     """
     sides = rectangles[:, 2:] - rectangles[:, :2] + SURROUNDINGS
     return float(np.sum(np.prod(sides, axis=1)))
+
+
+def least_cost(cells: np.ndarray) -> float:
+    """Return the least work that rectangles around some cells can take.
+
+    That is the area of the cells and of what is around them, without what
+    rectangles cover twice or needlessly.
+
+    Parameters
+    ----------
+    cells : `numpy.ndarray` [`bool`]
+        Which cells to cover.
+
+    Returns
+    -------
+    cost : `float`
+        At most `evaluation_cost` of any rectangles that cover them.
+    """
+    around = SURROUNDINGS // 2 // CELL_SIDE
+    side = 2 * around + 1
+    covered = scipy.ndimage.binary_dilation(np.pad(cells, around), np.ones((side, side)))
+    return float(np.count_nonzero(covered)) * CELL_SIDE**2
 
 
 def plan_rectangles(sharp: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@
 What a pixel gets from the network depends on what is within its reach, and on
 the statistics of groups of features over the whole tile.  So the statistics
 are measured in a sample of blocks, and then the network is evaluated in
-rectangles around whatever is sharp.
+rectangles around whatever is sharp, or long and narrow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from .screening import (
     CELL_SIDE,
     NOISE_SAMPLING,
     evaluation_cost,
+    find_long_cells,
     find_sharp_cells,
+    least_cost,
     measure_noise,
     measure_sharpness,
     plan_rectangles,
@@ -101,9 +103,12 @@ class SelectiveEvaluator:
         around = 2 * self.reach + self.overhang
         shape = (window.shape[0] - around, window.shape[1] - around)
         sharpness = measure_sharpness(window)
-        rectangles = plan_rectangles(find_sharp_cells(*sharpness, self.reach, shape))
-        if self._is_too_much(rectangles, shape) or _has_negative_residuals(window):
-            return self._whole.evaluate(window[: -self.overhang, : -self.overhang])
+        cells = find_sharp_cells(*sharpness, self.reach, shape) | find_long_cells(window, self.reach, shape)
+        if self._is_too_much(least_cost(cells), shape) or _has_negative_residuals(window):
+            return self._evaluate_whole(window)
+        rectangles = plan_rectangles(cells)
+        if self._is_too_much(evaluation_cost(rectangles), shape):
+            return self._evaluate_whole(window)
         probability = np.zeros((shape[0] + CELL_SIDE, shape[1] + CELL_SIDE), dtype=np.float32)
         if len(rectangles) > 0:
             session = self._network.fixed(self._normalisation(window, sharpness, shape))
@@ -118,9 +123,11 @@ class SelectiveEvaluator:
                 list(pool.map(evaluate_rectangle, rectangles))
         return probability[: shape[0], : shape[1]]
 
-    def _is_too_much(self, rectangles: np.ndarray, shape: tuple[int, int]) -> bool:
+    def _evaluate_whole(self, window: np.ndarray) -> np.ndarray:
+        return self._whole.evaluate(window[: -self.overhang, : -self.overhang])
+
+    def _is_too_much(self, work: float, shape: tuple[int, int]) -> bool:
         """Tell whether the whole tile takes hardly more work."""
-        work = evaluation_cost(rectangles)
         if self._network.architecture.uses_tile_statistics:
             work += SAMPLE_SIZE * evaluation_cost(np.array([[0, 0, BLOCK_SIDE, BLOCK_SIDE]]))
         return work > MOST_WORK * evaluation_cost(np.array([[0, 0, *shape]]))

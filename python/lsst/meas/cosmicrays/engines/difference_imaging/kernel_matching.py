@@ -17,6 +17,7 @@ __all__ = ["MatchingSettings", "find_matching_kernel", "make_basis"]
 import dataclasses
 import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -117,6 +118,11 @@ def find_matching_kernel(
     -------
     solution : `~.kernel_solution.KernelSolution`
         The kernel.
+
+    Raises
+    ------
+    KernelFitError
+        Raised if neither stars nor the models give a kernel.
     """
     half_width = max(_MIN_STAMP_HALF_WIDTH, basis.shape[-1] // 2)
     candidates = find_kernel_candidates(
@@ -140,19 +146,31 @@ def find_matching_kernel(
             guess=guess,
         )
 
-    from_models = solve(_psf_stamps(convolved, target, basis, half_width), 1)
+    from_models = _solve_models(lambda: solve(_psf_stamps(convolved, target, basis, half_width), 1))
     try:
         if len(candidates) < settings.min_candidates:
             raise TooFewCandidatesError(len(candidates), settings.min_candidates)
         stamps = _cut_matching_stamps(convolved, target, basis, masked, candidates, half_width)
-        return solve(stamps, settings.min_candidates, from_models.coefficients[:, 0])
+        guess = None if from_models is None else from_models.coefficients[:, 0]
+        return solve(stamps, settings.min_candidates, guess)
     except (KernelFitError, np.linalg.LinAlgError) as error:
+        if from_models is None:
+            raise KernelFitError(f"{error}  The models of the two PSFs give no kernel, either.") from error
         _LOG.warning(
             "%s  Matching the models of the two PSFs instead, and taking the photometric scales of the two "
             "images to be the same.",
             error,
         )
         return dataclasses.replace(from_models, n_candidates=len(candidates), n_used=0, from_psf_models=True)
+
+
+def _solve_models(solve: Callable[[], KernelSolution]) -> KernelSolution | None:
+    """Match the models of the PSFs, if they can be matched at all."""
+    try:
+        return solve()
+    except (KernelFitError, np.linalg.LinAlgError) as error:
+        _LOG.warning("The models of the two PSFs cannot be matched: %s  Is one of them bad?", error)
+        return None
 
 
 def _cell_size(n_pixel: int, max_candidates: int) -> int:

@@ -180,7 +180,8 @@ def solve_matching_kernel(
     Raises
     ------
     KernelFitError
-        Raised if the sum of the kernel does not come out positive.
+        Raised if the sum of the kernel does not come out positive, or if the
+        stamps have nothing in common.
     TooFewCandidatesError
         Raised if there are fewer usable stamps than ``min_stamps``.
     """
@@ -269,7 +270,10 @@ class _SpatialFit:
         Those of the shape are about as large as the photometric scale, which
         a fit of the first kernel alone gives, and vary much less than that.
         """
-        scale = vector[0, 0] / matrix[0, 0, 0, 0]
+        power = matrix[0, 0, 0, 0]
+        if not (math.isfinite(power) and power > 0.0 and vector[0, 0] != 0.0):
+            raise KernelFitError("The two images have nothing in common in the stamps of the kernel fit.")
+        scale = vector[0, 0] / power
         inverse_variance = np.zeros(self.fitted.shape)
         inverse_variance[1:-1, 0] = 1.0 / scale**2
         inverse_variance[1:-1, 1:] = 1.0 / (_TYPICAL_VARIATION * scale) ** 2

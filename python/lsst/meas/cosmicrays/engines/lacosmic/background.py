@@ -18,6 +18,7 @@ from __future__ import annotations
 
 __all__ = ["background_levels"]
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +29,15 @@ from .lists import with_room
 from .medians import quickselect
 from .threads import Threads
 
-SAMPLE = 20_000
+SAMPLE = 1 << 17
 """Pixels in the sample."""
 
-MARGIN = 0.025
+MARGIN = 0.01
 """Distance of the two numbers from the median of the sample, in ranks over
 the size of the sample: seven standard deviations for that size."""
+
+HIDDEN = np.uint8(BAD | COSMIC_RAY)
+"""Flags of pixels whose numbers in the image are not used."""
 
 
 class Plane(NamedTuple):
@@ -42,6 +46,25 @@ class Plane(NamedTuple):
     values: np.ndarray
     scale: np.float32
     offset: np.float32
+
+
+class Counts(NamedTuple):
+    """How many numbers there are of several kinds."""
+
+    below: np.int64
+    """Below the lower of two numbers."""
+
+    to_low: np.int64
+    """Those, and equal to it."""
+
+    to_high: np.int64
+    """Not above the higher."""
+
+    nan: np.int64
+    """NaN."""
+
+    n: np.int64
+    """Of any kind."""
 
 
 def background_levels(
@@ -77,63 +100,113 @@ def _level(
     flags: np.ndarray, plane: Plane, pixels: np.ndarray, originals: np.ndarray, threads: Threads
 ) -> np.float32:
     """Return the median of a plane with the original numbers of CR pixels."""
-    sample = _sample(flags, plane, originals)
-    middle = sample.size // 2
-    margin = int(MARGIN * sample.size) + 1
-    low = sample[max(middle - margin, 0)]
-    high = sample[min(middle + margin, sample.size - 1)]
+    low, high = _middle(_sample(flags, plane, originals))
     strips = threads.over_rows(lambda top, bottom: _between(flags, plane, top, bottom, low, high))
-    strips.append(
-        (
-            originals[(originals >= low) & (originals <= high)],
-            np.count_nonzero(originals < low),
-            np.count_nonzero(np.isnan(originals)),
-            originals.size,
-        )
-    )
+    strips.append(_split(originals, low, high))
     between = np.concatenate([strip[0] for strip in strips])
-    n_below, n_nan, n = (sum(counts) for counts in zip(*(strip[1:] for strip in strips), strict=True))
-    rank = (n - 1) // 2 - n_below
-    if n_nan == 0 and 0 <= rank < between.size:
-        level = np.partition(between, rank)[rank]
+    counts = Counts(*np.sum([strip[1] for strip in strips], axis=0))
+    rank = (counts.n - 1) // 2
+    if counts.nan == 0 and counts.below <= rank < counts.to_high:
+        level = high
+        if rank < counts.to_low:
+            level = low
+        elif rank < counts.to_low + between.size:
+            rank -= counts.to_low
+            level = np.partition(between, rank)[rank]
         if level != 0:
             return level
     return _exact_level(flags, plane, pixels, originals)
 
 
+def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.ndarray, Counts]:
+    """Sort out some numbers, as `_between` those of a plane."""
+    counts = Counts(
+        np.int64(np.count_nonzero(numbers < low)),
+        np.int64(np.count_nonzero(numbers <= low)),
+        np.int64(np.count_nonzero(numbers <= high)),
+        np.int64(np.count_nonzero(np.isnan(numbers))),
+        np.int64(numbers.size),
+    )
+    return numbers[(numbers > low) & (numbers < high)], counts
+
+
 def _sample(flags: np.ndarray, plane: Plane, originals: np.ndarray) -> np.ndarray:
-    """Return numbers of some pixels all over the image, sorted."""
+    """Return numbers of some pixels all over the image."""
     step = max(flags.size // SAMPLE, 1)
-    indices = np.arange(0, flags.size - step + 1, step)
-    indices += indices * 7919 % step
-    indices = indices[flags.ravel()[indices] & (BAD | COSMIC_RAY) == 0]
-    sample = plane.values.ravel()[indices] * plane.scale + plane.offset
-    return np.sort(np.concatenate((sample, originals[:: min(step, originals.size)])))
+    while math.gcd(step, flags.shape[1]) > 1:
+        step += 1
+    usable = flags.ravel()[::step] & HIDDEN == 0
+    sample = plane.values.ravel()[::step][usable] * plane.scale + plane.offset
+    return np.concatenate((sample, originals[:: min(step, originals.size)]))
+
+
+def _middle(sample: np.ndarray) -> tuple[np.float32, np.float32]:
+    """Return two numbers between which the median is of what was sampled."""
+    middle = sample.size // 2
+    margin = int(MARGIN * sample.size) + 1
+    ranks = max(middle - margin, 0), min(middle + margin, sample.size - 1)
+    ordered = np.partition(sample, ranks)
+    return ordered[ranks[0]], ordered[ranks[1]]
 
 
 @compiled
 def _between(
     flags: np.ndarray, plane: Plane, top: int, bottom: int, low: np.float32, high: np.float32
-) -> tuple[np.ndarray, int, int, int]:
+) -> tuple[np.ndarray, Counts]:
     """Sort out the numbers of some rows of a plane.
 
-    Returns those from ``low`` to ``high``, how many are below them, how many
-    are NaN, and how many there are.
+    Returns those between ``low`` and ``high``, and counts of others.
     """
     nx = flags.shape[1]
-    between = np.empty(nx + 1, dtype=np.float32)
-    n_between = n_below = n_nan = n = 0
+    inside = np.zeros((nx + 7) // 8 * 8, dtype=np.uint8)
+    words = inside.view(np.uint64)
+    between = np.empty(nx, dtype=np.float32)
+    n_between = 0
+    below = to_low = to_high = nan = n = np.int64(0)
     for y in range(top, bottom):
-        between = with_room(between, n_between, nx + 1)
-        for x in range(nx):
-            value = plane.values[y, x] * plane.scale + plane.offset
-            usable = flags[y, x] & (BAD | COSMIC_RAY) == 0
-            between[n_between] = value
-            n_between += usable & (low <= value) & (value <= high)
-            n_below += usable & (value < low)
-            n_nan += usable & (value != value)
-            n += usable
-    return between[:n_between], n_below, n_nan, n
+        values = plane.values[y]
+        n_inside, counts = _sort_out(values, flags[y], plane.scale, plane.offset, low, high, inside)
+        between = with_room(between, n_between, int(n_inside))
+        for i in range(words.size if n_inside else 0):
+            if words[i]:
+                for x in range(8 * i, 8 * i + 8):
+                    if inside[x]:
+                        between[n_between] = values[x] * plane.scale + plane.offset
+                        n_between += 1
+        below += counts.below
+        to_low += counts.to_low
+        to_high += counts.to_high
+        nan += counts.nan
+        n += counts.n
+    return between[:n_between], Counts(below, to_low, to_high, nan, n)
+
+
+@compiled
+def _sort_out(
+    values: np.ndarray,
+    flags: np.ndarray,
+    scale: np.float32,
+    offset: np.float32,
+    low: np.float32,
+    high: np.float32,
+    inside: np.ndarray,
+) -> tuple[np.int64, Counts]:
+    """Tell which numbers of a row are between two; count them and others."""
+    n_inside = below = to_low = to_high = nan = n = np.int32(0)
+    for x in range(values.size):
+        value = values[x] * scale + offset
+        usable = flags[x] & HIDDEN == 0
+        is_inside = usable & (low < value) & (value < high)
+        inside[x] = is_inside
+        n_inside += np.int32(is_inside)
+        below += np.int32(usable & (value < low))
+        to_low += np.int32(usable & (value <= low))
+        to_high += np.int32(usable & (value <= high))
+        nan += np.int32(usable & (value != value))
+        n += np.int32(usable)
+    return np.int64(n_inside), Counts(
+        np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(nan), np.int64(n)
+    )
 
 
 def _exact_level(flags: np.ndarray, plane: Plane, pixels: np.ndarray, originals: np.ndarray) -> np.float32:

@@ -53,7 +53,7 @@ ABOVE_NEIGHBOUR = np.uint8(16)
 """Flag of such a pixel if it exceeds that of their neighbours."""
 
 TILE = 32
-"""Side of the tiles of an image that are looked at again together."""
+"""Side of the tiles in which the variance of CR pixels is stored."""
 
 NOTHING = np.float32(-0.0)
 """What can be added to any number, even -0, without changing it."""

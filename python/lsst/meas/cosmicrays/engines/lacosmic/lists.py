@@ -29,6 +29,10 @@ import numpy as np
 from .compiled import compiled
 from .frame import BAD, COSMIC_RAY, TILE, VISITED
 
+REGION = TILE // 2
+"""Side of the squares of an image that are looked at again together; not less
+than half the width of the blocks that are tested together."""
+
 
 @compiled
 def with_room(numbers: np.ndarray, n: int, more: int) -> np.ndarray:
@@ -207,17 +211,17 @@ def boxes_around(pixels: np.ndarray, reach: int, shape: tuple[int, int]) -> np.n
     -------
     boxes : `numpy.ndarray`, (m, 4), int64
         First row and column of each box, and those after its last: runs of
-        tiles.
+        squares.
     """
     ny, nx = shape
-    wanted = np.zeros(((ny + TILE - 1) // TILE, (nx + TILE - 1) // TILE), dtype=np.bool_)
+    wanted = np.zeros(((ny + REGION - 1) // REGION, (nx + REGION - 1) // REGION), dtype=np.bool_)
     for pixel in pixels:
         y = pixel // nx
         x = pixel % nx
-        bottom = min(y + reach, ny - 1) // TILE
-        right = min(x + reach, nx - 1) // TILE
-        for row in range(max(y - reach, 0) // TILE, bottom + 1):
-            for column in range(max(x - reach, 0) // TILE, right + 1):
+        bottom = min(y + reach, ny - 1) // REGION
+        right = min(x + reach, nx - 1) // REGION
+        for row in range(max(y - reach, 0) // REGION, bottom + 1):
+            for column in range(max(x - reach, 0) // REGION, right + 1):
                 wanted[row, column] = True
     boxes = np.empty((wanted.sum(), 4), dtype=np.int64)
     n = 0
@@ -225,10 +229,10 @@ def boxes_around(pixels: np.ndarray, reach: int, shape: tuple[int, int]) -> np.n
         for column in range(wanted.shape[1]):
             if not wanted[row, column]:
                 continue
-            right = min((column + 1) * TILE, nx)
+            right = min((column + 1) * REGION, nx)
             if column > 0 and wanted[row, column - 1]:
                 boxes[n - 1, 3] = right
                 continue
-            boxes[n] = (row * TILE, column * TILE, min((row + 1) * TILE, ny), right)
+            boxes[n] = (row * REGION, column * REGION, min((row + 1) * REGION, ny), right)
             n += 1
     return boxes[:n]

@@ -39,7 +39,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiled import compiled
-from .frame import COSMIC_RAY, Frame, variance_at
+from .frame import COSMIC_RAY, TILE, Frame, variance_at
 from .medians import (
     MEDIAN9,
     MEDIAN25,
@@ -153,12 +153,17 @@ def gather_image(image: np.ndarray, patches: Patches, reach: int, target: np.nda
     ny, nx = image.shape
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    if lanes > 1 and not _any_touches_edge(patches, reach, image.shape):
+        _gather_lanes(image, patches, reach, target)
+        return
     for lane in range(lanes):
         top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
         inside = not touches_edge(patches, lane, reach, image.shape)
         for r in range(height):
             row = target[r]
-            if inside:
+            if inside and lanes == 1:
+                row[:width] = image[top + r, left : left + width]
+            elif inside:
                 source = image[top + r, left:]
                 for c in range(width):
                     row[c * lanes + lane] = source[c]
@@ -166,6 +171,28 @@ def gather_image(image: np.ndarray, patches: Patches, reach: int, target: np.nda
                 source = image[min(max(top + r, 0), ny - 1)]
                 for c in range(width):
                     row[c * lanes + lane] = source[min(max(left + c, 0), nx - 1)]
+
+
+@compiled
+def _any_touches_edge(patches: Patches, reach: int, shape: tuple[int, int]) -> bool:
+    for lane in range(patches.tops.size):
+        if touches_edge(patches, lane, reach, shape):
+            return True
+    return False
+
+
+@compiled
+def _gather_lanes(image: np.ndarray, patches: Patches, reach: int, target: np.ndarray) -> None:
+    """Copy patches that are off the edges, with lanes in the inner loop."""
+    lanes = patches.tops.size
+    pixels = image.ravel()
+    first = (patches.tops - reach) * image.shape[1] + patches.lefts - reach
+    for r in range(patches.height + 2 * reach):
+        for c in range(patches.width + 2 * reach):
+            shift = r * image.shape[1] + c
+            row = target[r, c * lanes : c * lanes + lanes]
+            for lane in range(lanes):
+                row[lane] = pixels[first[lane] + shift]
 
 
 @compiled
@@ -182,21 +209,66 @@ def gather_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarr
     ny, nx = frame.flags.shape
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    if lanes > 1 and not _any_touches_edge(patches, reach, frame.flags.shape):
+        _gather_lanes(frame.variance, patches, reach, target)
+        for r in range(height):
+            row = target[r]
+            for i in range(width * lanes):
+                row[i] = row[i] * frame.scale + frame.offset
+        _insert_stored(frame, patches, reach, target)
+        return
     for lane in range(lanes):
         top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
         inside = not touches_edge(patches, lane, reach, frame.flags.shape)
         for r in range(height):
             row = target[r]
-            if inside:
-                values, flags = frame.variance[top + r, left:], frame.flags[top + r, left:]
-                for c in range(width):
-                    row[c * lanes + lane] = values[c] * frame.scale + frame.offset
-                    if flags[c] & COSMIC_RAY:
-                        row[c * lanes + lane] = variance_at(frame, top + r, left + c)
+            if inside and lanes == 1:
+                _copy_variance(frame, top + r, left, row[:width])
             else:
                 y = min(max(top + r, 0), ny - 1)
                 for c in range(width):
                     row[c * lanes + lane] = variance_at(frame, y, min(max(left + c, 0), nx - 1))
+
+
+@compiled
+def _insert_stored(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
+    """Put in the variance of CR pixels, for patches that are off the edges."""
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    lanes = patches.tops.size
+    for lane in range(lanes):
+        top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
+        if not _any_slot(frame.slots, top, left, top + height, left + width):
+            continue
+        for r in range(height):
+            flags = frame.flags[top + r, left : left + width]
+            for c in range(width):
+                if flags[c] & COSMIC_RAY:
+                    target[r, c * lanes + lane] = variance_at(frame, top + r, left + c)
+
+
+@compiled
+def _any_slot(slots: np.ndarray, top: int, left: int, bottom: int, right: int) -> bool:
+    """Tell whether any tile of a part of the image has CR pixels."""
+    for row in range(top // TILE, (bottom - 1) // TILE + 1):
+        for column in range(left // TILE, (right - 1) // TILE + 1):
+            if slots[row, column] >= 0:
+                return True
+    return False
+
+
+@compiled
+def _copy_variance(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
+    """Copy the variance of a run of pixels of the image."""
+    values = frame.variance[y, left : left + row.size]
+    flags = frame.flags[y, left : left + row.size]
+    any_flag = np.uint8(0)
+    for c in range(row.size):
+        row[c] = values[c] * frame.scale + frame.offset
+        any_flag |= flags[c]
+    if any_flag & COSMIC_RAY:
+        for c in range(row.size):
+            if flags[c] & COSMIC_RAY:
+                row[c] = variance_at(frame, y, left + c)
 
 
 @compiled

@@ -28,10 +28,10 @@ from .lists import boxes_around, clear_flag, flagged_near, give_slots, neighbour
 from .steps import Rule, reach_of
 from .threads import Threads
 
-BOXES = 16
+BOXES = 64
 """Boxes that a thread works on before it takes the next ones."""
 
-PIXELS = 1024
+PIXELS = 4096
 """The same for pixels of a list."""
 
 GROWTH = 2
@@ -78,7 +78,7 @@ class Search:
         if new.size > 0:
             self._add(new)
             changed = self._clean(new)
-            self._boxes = boxes_around(changed, reach_of(self._rule) + 2 * GROWTH, self._shape)
+            self._boxes = boxes_around(changed, reach_of(self._rule) + GROWTH, self._shape)
             self._boxes_at_once = BOXES
             forget(self._frame.flags, self._boxes)
         return new.size

@@ -155,11 +155,8 @@ def significance(
         used = _place(patches, corners, start, frame.flags.shape[1])
         _signal_to_noise(frame, rule, patches, half, scratch)
         _remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
-        for lane in range(used):
-            for r in range(height):
-                for c in range(width):
-                    significances[start + lane, r, c] = scratch.result[r, c * lanes + lane]
-                    noises[start + lane, r, c] = scratch.noise[r + half, (c + half) * lanes + lane]
+        _scatter(scratch.result, 0, patches, significances, start, used)
+        _scatter(scratch.noise, half, patches, noises, start, used)
     return significances, noises
 
 
@@ -192,10 +189,7 @@ def fine_structure(frame: Frame, rule: Rule, corners: np.ndarray, height: int, w
             gather_image(frame.image, patches, half + inner, scratch.raw)
             _smooth(rule.separable, scratch.raw, inner, scratch, scratch.signal, patches, half, shape)
         _remove_smooth(rule.separable, scratch.signal, half, scratch, patches, shape)
-        for lane in range(used):
-            for r in range(height):
-                for c in range(width):
-                    structures[start + lane, r, c] = scratch.result[r, c * lanes + lane]
+        _scatter(scratch.result, 0, patches, structures, start, used)
     return structures
 
 
@@ -232,6 +226,22 @@ def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: 
             for c in range(width):
                 medians[start + lane, c] = scratch.result[0, c * lanes + lane]
     return medians
+
+
+@compiled
+def _scatter(
+    source: np.ndarray, reach: int, patches: Patches, target: np.ndarray, start: int, used: int
+) -> None:
+    """Copy patches, without some pixels around, to an array of blocks."""
+    lanes = patches.tops.size
+    for r in range(patches.height):
+        row = source[r + reach, reach * lanes :]
+        if lanes == 1:
+            target[start, r] = row[: patches.width]
+            continue
+        for c in range(patches.width):
+            for lane in range(used):
+                target[start + lane, r, c] = row[c * lanes + lane]
 
 
 @inlined

@@ -1,0 +1,153 @@
+# This file is part of meas_cosmicrays.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What users do with the results in a repository, on SQLite."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hardening import CONTINUE, assert_same, call, refs_of, results, run_words, simulate_words, stray_files
+
+from lsst.daf.butler import Butler
+from lsst.meas.cosmicrays.tasks import FindCosmicRaysConfig, config_digest
+
+pytestmark = pytest.mark.slow
+MASK = "cr_mask_morphological_science"
+SUMMARY = "cr_finder_summary_morphological_science"
+DETECTOR = {"instrument": "SimHSC", "visit": 1, "detector": 0}
+
+
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository with a simulated visit and the results of a run."""
+    folder = tmp_path_factory.mktemp("processed")
+    call(folder / "log", *simulate_words(folder / "repo", "--detectors", 2))
+    call(folder / "log", *run_words(folder / "repo", "u/run", "--output-run", "u/run/1"))
+    return folder / "repo"
+
+
+@pytest.fixture
+def repo(processed: Path, tmp_path: Path) -> Path:
+    """Return a repository of its own for a test."""
+    return Path(shutil.copytree(processed, tmp_path / "repo"))
+
+
+def test_everything_is_found_by_query(processed: Path, tmp_path: Path) -> None:
+    printed = call(tmp_path / "log", "butler", "query-datasets", processed, "cr_*", "--collections", "u/run")
+    for ref in refs_of(processed, "u/run"):
+        if ref.datasetType.name.startswith("cr_"):
+            assert ref.datasetType.name in printed
+            assert str(ref.id) in printed
+
+
+def test_run_again_does_nothing(repo: Path, tmp_path: Path) -> None:
+    before = {ref.id for ref in refs_of(repo, "u/run")}
+    words = run_words(repo, "u/run", "--output-run", "u/run/1", *CONTINUE)
+    assert "contains no quanta" in call(tmp_path / "log", *words, status=1)
+    assert {ref.id for ref in refs_of(repo, "u/run")} == before
+
+
+def test_a_run_is_not_written_twice(repo: Path, tmp_path: Path) -> None:
+    printed = call(tmp_path / "log", *run_words(repo, "u/run", "--output-run", "u/run/1"), status=1)
+    assert "u/run/1" in printed
+    assert "already exists" in printed
+
+
+def test_new_run_in_front(repo: Path, tmp_path: Path) -> None:
+    """Another configuration in a new RUN hides the old one, which stays."""
+    before = results(repo, "u/run")
+    overrides = tmp_path / "low_threshold.py"
+    overrides.write_text('config.finders["morphological"].minSigma = 4.0\n')
+    option = ("-C", f"findCosmicRaysScience:{overrides}")
+    call(tmp_path / "log", *run_words(repo, "u/run", "--output-run", "u/run/2", *option))
+    with Butler.from_config(str(repo)) as butler:
+        assert butler.collections.get_info("u/run").children[:2] == ("u/run/2", "u/run/1")
+        new = butler.get(SUMMARY, DETECTOR, collections="u/run")
+        old = butler.get(SUMMARY, DETECTOR, collections="u/run/1")
+    assert new["config_digest"][0] != old["config_digest"][0]
+    assert new["n_pixels"][0] > old["n_pixels"][0]
+    assert_same(results(repo, "u/run/1"), before)
+
+    call(tmp_path / "log", "butler", "remove-runs", repo, "u/run/2", "--no-confirm", "--force")
+    assert_same(results(repo, "u/run"), before)
+    assert stray_files(repo) == []
+
+
+def test_pruned_masks_are_made_again(repo: Path, tmp_path: Path) -> None:
+    log, before = tmp_path / "log", results(repo, "u/run")
+    old = {ref.id for ref in refs_of(repo, "u/run")}
+    prune = ["butler", "prune-datasets", repo, "u/run/1", "--purge", "u/run/1", "--no-confirm"]
+    # The metadata of a task is the sign that it succeeded.
+    for name in (MASK, "findCosmicRaysScience_metadata"):
+        call(log, *prune, "--datasets", name, "--where", "instrument = 'SimHSC' AND detector = 1")
+    with Butler.from_config(str(repo), collections="u/run") as butler:
+        assert [ref.dataId["detector"] for ref in butler.query_datasets(MASK)] == [0]
+    assert stray_files(repo) == []
+    printed = call(log, *run_words(repo, "u/run", "--output-run", "u/run/1", *CONTINUE))
+    assert "0 failed" in printed
+    assert_same(results(repo, "u/run"), before)
+    # What did not depend on that mask was not made again.
+    kept = old & {ref.id for ref in refs_of(repo, "u/run")}
+    assert 0 < len(kept) < len(old)
+
+
+def assert_provenance(repo: Path) -> None:
+    """Check that a result says by what it was made."""
+    config = FindCosmicRaysConfig()
+    config.finders.names = ["morphological", "mask_plane"]
+    with Butler.from_config(str(repo), collections="u/run/1") as butler:
+        summary = butler.get(SUMMARY, DETECTOR)[0]
+        assert (summary["finder"], summary["engine"]) == ("morphological", "fast")
+        assert summary["version"] == butler.get("packages")["meas_cosmicrays"]
+        stored = butler.get("findCosmicRaysScience_config")
+        assert stored.finders["morphological"].minSigma == config.finders["morphological"].minSigma
+        assert summary["config_digest"] == config_digest(stored.finders["morphological"])
+        mask = butler.get(MASK, DETECTOR)
+        assert mask.butler_provenance.quantum_id is not None
+        assert mask.butler_dataset.run == "u/run/1"
+        assert [ref.datasetType.name for ref in mask.butler_provenance.inputs] == ["visit_image"]
+
+
+def test_transfer(processed: Path, tmp_path: Path) -> None:
+    """Results go to a repository that has never seen this camera."""
+    log, other = tmp_path / "log", tmp_path / "other"
+    call(log, "butler", "create", other)
+    transfer = ["butler", "transfer-datasets", processed, other, "--collections", "u/run/1"]
+    call(log, *transfer, "--register-dataset-types", "--transfer", "copy", "-d", "cr_*")
+    call(log, *transfer, "--register-dataset-types", "--transfer", "copy", "-d", "*_config,packages")
+    expected = {key: value for key, value in results(processed, "u/run").items() if key[0].startswith("cr_")}
+    found = {key: value for key, value in results(other, "u/run/1").items() if key[0].startswith("cr_")}
+    assert_same(found, expected)
+    assert_provenance(other)
+    printed = call(log, "cosmicrays", "tables", other, "u/run/1", "--visit", 1)
+    assert "morphological_science" in printed
+
+
+def test_export_and_import(processed: Path, tmp_path: Path) -> None:
+    log, other, folder = tmp_path / "log", tmp_path / "other", tmp_path / "exported"
+    folder.mkdir()
+    with (
+        Butler.from_config(str(processed)) as butler,
+        butler.export(directory=str(folder), transfer="copy", filename="export.yaml") as export,
+    ):
+        export.saveDatasets(refs_of(processed, "u/run"))
+    call(log, "butler", "create", other)
+    call(
+        log, "butler", "import", other, folder, "--export-file", folder / "export.yaml", "--transfer", "copy"
+    )
+    assert_same(results(other, "u/run/1"), results(processed, "u/run"))
+    assert_provenance(other)
+
+
+def test_provenance(processed: Path) -> None:
+    assert_provenance(processed)
