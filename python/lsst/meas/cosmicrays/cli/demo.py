@@ -50,9 +50,12 @@ def demo_command(directory: Path, processes: int) -> None:
     _simulate(repo, processes, environment)
     _run_pipeline(repo, processes, environment)
     figures = _export_figures(repo, directory / "figures")
+    report = directory / "report"
+    _step("3. Writing the report")
+    _call(["cosmicrays", "report", str(repo), OUTPUT, "-o", str(report), "--replace"], environment)
     with Butler.from_config(str(repo)) as butler:
         click.echo("\n" + format_comparison(read_comparison(butler, OUTPUT)))
-    click.echo(_next_steps(repo, figures, time.perf_counter() - started))
+    click.echo(_next_steps(repo, report, figures, time.perf_counter() - started))
 
 
 def _step(title: str) -> None:
@@ -119,12 +122,13 @@ def _export_figures(repo: Path, directory: Path) -> list[Path]:
     return sorted(figures)
 
 
-def _next_steps(repo: Path, figures: list[Path], seconds: float) -> str:
+def _next_steps(repo: Path, report: Path, figures: list[Path], seconds: float) -> str:
     lines = [
         "",
         f"Done in {seconds:.0f} s.  What you have now:",
         f"  repository   {repo}",
         f"  results      collection {OUTPUT}",
+        f"  report       {report / 'index.html'}",
         *(f"  figure       {figure}" for figure in figures),
         "",
         "Next:",
