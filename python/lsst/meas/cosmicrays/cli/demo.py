@@ -90,7 +90,7 @@ def _run_pipeline(repo: Path, processes: int, environment: dict[str, str]) -> No
         _step(f"{title}: using what {OUTPUT} has already")
         return
     _step(title + (f": what {OUTPUT} has already is used again" if exists else ""))
-    again = ["--extend-run", "--skip-existing"] if exists else []
+    again = ["--extend-run", "--skip-existing", "--clobber-outputs"] if exists else []
     pipeline = "$MEAS_COSMICRAYS_DIR/pipelines/Simulation.yaml"
     command = ["run", "-b", str(repo), "-i", INPUT, "-o", OUTPUT, "-p", pipeline, "-j", str(processes)]
     _call(["pipetask", *PROGRESS, *command, "--register-dataset-types", *again], environment)
