@@ -16,6 +16,8 @@ html_short_title = project
 if "MEAS_COSMICRAYS_INTERSPHINX" not in os.environ:
     intersphinx_mapping.clear()  # noqa: F405
 
+exclude_patterns.append("changes/*")  # noqa: F405
+
 # The tests execute the notebooks, in a repository that they make.
 nb_execution_mode = "off"
 
