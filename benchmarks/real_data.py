@@ -140,7 +140,11 @@ def _run_pipeline(case: Case, repo: Path, processes: int) -> str:
     """Run the pipeline, or what is left of it."""
     output = f"u/{case.name}"
     with Butler.from_config(str(repo)) as butler:
-        again = ["--extend-run", "--skip-existing", "--clobber-outputs"] if output in butler.collections.query("u/*") else []
+        again = (
+            ["--extend-run", "--skip-existing", "--clobber-outputs"]
+            if output in butler.collections.query("u/*")
+            else []
+        )
     pipeline = product_dir() / "pipelines" / case.pipeline
     inputs = f"{case.instrument}/defaults"
     command = ["pipetask", "--no-log-tty", "run", "-b", str(repo), "-i", inputs, "-o", output]

@@ -105,7 +105,8 @@ def test_submission_gives_what_pipetask_gives(tmp_path: Path, monkeypatch: pytes
                 one, other = butler.get(ref), butler.get(refs["u/pipetask"][data_id])
                 assert one.colnames == other.colnames
                 for name in one.colnames:
-                    if "wall_time" not in name:
+                    # The frontier is that of quality against run time.
+                    if "wall_time" not in name and name != "frontier":
                         np.testing.assert_array_equal(one[name], other[name], f"{dataset_type.name} {name}")
                 n_tables += 1
         assert n_tables > 20

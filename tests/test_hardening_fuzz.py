@@ -128,3 +128,19 @@ def test_damaged_files(
             error.add_note(f"{make.__name__}, {damage.__name__}, seed {seed}")
             raise
     assert "error" in kinds
+
+
+@pytest.mark.parametrize("card", [b"NAXIS1  = -1", b"GCOUNT  = -3", b"NAXIS   = 99999999999"])
+def test_sizes_that_cannot_be(tmp_path: Path, card: bytes) -> None:
+    """With these in a header, astropy reads the same HDU for ever."""
+    content, path = bytearray(make_plain()), tmp_path / "damaged.fits"
+    start = content.find(b"XTENSION")
+    place = (
+        content.find(card[:9], start) if card[:9] in content[start:] else content.find(b"PCOUNT  =", start)
+    )
+    content[place : place + CARD] = card.ljust(CARD)
+    path.write_bytes(content)
+    keyword, value = card.decode().replace(" ", "").split("=")
+    (error,) = read_frames(path, PRESET)
+    assert isinstance(error, IngestError)
+    assert f"is damaged: its {keyword} is {value}" in str(error)

@@ -168,7 +168,7 @@ def test_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr("lsst.daf.butler.direct_butler.DirectButler.ingest", fail)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(RepositoryError, match="No space left"):
             simulate(root, CONFIG)
     butler = Butler.from_config(str(root))
     assert not butler.query_datasets("cr_truth_catalog", collections="SimHSC/defaults", explain=False)

@@ -111,12 +111,12 @@ class TolerantConfusion:
 
     @property
     def purity(self) -> float | None:
-        """|B and dil A| / |B| (`float` or `None`)."""
+        """``|B and dil A| / |B|`` (`float` or `None`)."""
         return _ratio(self.tp_candidate, self.tp_candidate + self.fp)
 
     @property
     def completeness(self) -> float | None:
-        """|A and dil B| / |A| (`float` or `None`)."""
+        """``|A and dil B| / |A|`` (`float` or `None`)."""
         return _ratio(self.tp_reference, self.tp_reference + self.fn)
 
     @property

@@ -36,7 +36,12 @@ from astropy.utils.exceptions import AstropyWarning
 
 from .errors import IngestError
 
-_IMPOSSIBLE_COUNT = re.compile(rb"(Z?NAXIS|TFIELDS) *= *\+?([0-9]{4,})")
+_CARD = 80
+# More than the standard's 999 axes or columns; sizes below zero.
+_IMPOSSIBLE_COUNT = re.compile(
+    rb"(?P<count>Z?NAXIS|TFIELDS) *= *(?P<many>\+?[0-9]{4,})"
+    rb"|(?P<size>Z?NAXIS[0-9]*|TFIELDS|PCOUNT|GCOUNT) *= *(?P<negative>-[0-9.]+)"
+)
 # Whole blocks, so that no card is cut in two.
 _CHUNK = 2880 * 4096
 
@@ -105,13 +110,14 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
 
 
 def _check_counts(path: Path) -> None:
-    """Refuse counts beyond the standard's 999, on which astropy would loop."""
+    """Refuse counts and sizes on which astropy would loop for ever."""
     with get_readable_fileobj(str(path), encoding="binary", cache=False) as stream:
         while chunk := stream.read(_CHUNK):
-            found = _IMPOSSIBLE_COUNT.search(chunk)
-            if found is not None:
-                keyword, count = (part.decode() for part in found.groups())
-                raise IngestError(f"is damaged: its {keyword} is {count}", path=path, keyword=keyword)
+            for found in _IMPOSSIBLE_COUNT.finditer(chunk):
+                if found.start() % _CARD == 0:
+                    keyword = (found["count"] or found["size"]).decode()
+                    value = (found["many"] or found["negative"]).decode()
+                    raise IngestError(f"is damaged: its {keyword} is {value}", path=path, keyword=keyword)
 
 
 def one_line(error: Exception) -> str:
