@@ -154,7 +154,8 @@ def real_images(name: str, gain: float, read_noise: float) -> Inputs:
         raise MissingDataError(f"there is no {path}")
     with fits.open(path) as file:
         hdu = next(hdu for hdu in file if hdu.data is not None)
-        image = hdu.data.astype(np.float64) * gain
+        # Some files hold their image as the only plane of a cube.
+        image = hdu.data.astype(np.float64).squeeze() * gain
     return _with_psf(image, np.maximum(image, 0) + read_noise**2)
 
 

@@ -80,6 +80,31 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+def test_the_whole_study(tmp_path: Path) -> None:
+    """Everything of the report of 2022, from one pipeline and one page."""
+    repo, page = tmp_path / "repo", tmp_path / "page"
+    simulate(repo, SimulationConfig(width=360, height=340, seed=5, cr_rate=12.0), visits=1, detectors=2)
+    pipetask(
+        repo, "SimHSC/defaults", "u/study", "$MEAS_COSMICRAYS_DIR/pipelines/SimulationStudy.yaml", "-j", "2"
+    )
+    study = {"instrument": "SimHSC"}
+    with Butler.from_config(str(repo), collections="u/study") as butler:
+        for name in ("stamp_study", "label_cost", "places", "disagreement_counts", "trail_rates", "upset"):
+            assert len(butler.get(f"cr_instrument_{name}", study)) > 0, name
+        for name in ("interpolation_fates", "interpolation_confusion", "probability_curve", "completeness"):
+            assert len(butler.get(f"cr_instrument_{name}", study)) > 0, name
+        optimum = butler.get("cr_tuning_optimum_science", study)
+        assert {"mse", "knee", "f1", "f1_truth"} <= set(optimum["criterion"])
+        plots = {ref.datasetType.name for ref in butler.query_all_datasets(name="cr_plot_*")}
+    assert {"cr_plot_upset", "cr_plot_tuning_difference", "cr_plot_precision_recall"} <= plots
+    result = CliRunner().invoke(main, ["report", str(repo), "u/study", "-o", str(page)])
+    assert result.exit_code == 0, result.output
+    text = (page / "index.html").read_text()
+    for title in ("The answer", "Tuning", "Interpolation", "Finders that give probabilities"):
+        assert title in text
+
+
+@pytest.mark.slow
 class TestSimulation:
     """A simulated visit through pipelines/Simulation.yaml."""
 
@@ -113,8 +138,10 @@ class TestSimulation:
             np.testing.assert_array_equal(consensus, vote_by_cosmic_ray(masks, 2))
             assert consensus.any()
 
-    @pytest.mark.parametrize("name", ["metrics", "one_detector", "own_finder"])
-    def test_notebook(self, simulated: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("name", "n_figures"), [("metrics", 1), ("one_detector", 2), ("own_finder", 0)])
+    def test_notebook(
+        self, simulated: Path, name: str, n_figures: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("COSMICRAYS_REPO", str(simulated))
         monkeypatch.setenv("COSMICRAYS_COLLECTION", "u/all")
         monkeypatch.setenv("PYTHONWARNINGS", "ignore")
@@ -124,7 +151,8 @@ class TestSimulation:
         ).execute()
         outputs = [cell["outputs"] for cell in notebook.cells if cell["cell_type"] == "code"]
         assert outputs[-1], "the last cell shows nothing"
-        assert not any(output["output_type"] == "error" for cell in outputs for output in cell)
+        figures = [output for cell in outputs for output in cell if "image/png" in output.get("data", {})]
+        assert len(figures) == n_figures
 
     def test_pixels_are_counted_right(self, simulated: Path) -> None:
         with Butler.from_config(str(simulated), collections="u/all") as butler:
