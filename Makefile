@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 SHELL := /bin/sh
 export MPLBACKEND := Agg
 # Tests run side by side; more threads in each would only get in their way.
-test test-fast: export OMP_NUM_THREADS := 1
+test test-fast test-torch: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo bps-demo test test-fast lint bench docs wheel clean
+.PHONY: help demo bps-demo test test-fast test-torch lint bench docs wheel clean
 
 help:
 	@echo "make demo       simulate a visit, find its cosmic rays, print how good the finders are"
 	@echo "make bps-demo   the same as a batch submission (bps, Parsl)"
 	@echo "make test       run all tests             (make test-fast: only the quick ones)"
+	@echo "make test-torch run the tests that need torch, which they install (5 GB)"
 	@echo "make lint       ruff, mypy and numpydoc"
 	@echo "make bench      time every engine beside its original program"
 	@echo "make docs       build the documentation in doc/_build/html"
@@ -30,6 +31,10 @@ test: $(VENV)/installed-test
 
 test-fast: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+
+test-torch: $(VENV)/installed-torch
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests/test_training.py tests/test_task_train_cosmic_conn.py \
+	    tests/test_finder_cosmic_conn.py tests/test_engine_cosmic_conn_models.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -67,6 +72,11 @@ $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/pip
 $(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the package, what it needs, and what its documentation needs."
 	@$(BIN)/python -m pip install --quiet --progress-bar off --editable ".[docs]"
+	@touch $@
+
+$(VENV)/installed-torch: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the package, what its tests need, and torch."
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable ".[test,torch]"
 	@touch $@
 
 clean:

@@ -57,10 +57,12 @@ def main() -> None:
     """Paint, find, judge, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the exposures and masks")
-    parser.add_argument("library", type=Path, help="table of footprints")
+    parser.add_argument("footprints", type=Path, help="table of footprints")
     parser.add_argument("output", type=Path, help="folder of intermediate results of consensus_saao")
     arguments = parser.parse_args()
-    stamps = [stamp for stamp in read_dark_footprints(arguments.library).stamps if stamp.sum() >= MIN_CHARGE]
+    stamps = [
+        stamp for stamp in read_dark_footprints(arguments.footprints).stamps if stamp.sum() >= MIN_CHARGE
+    ]
     good = [
         exposure
         for exposure in read_exposures(arguments.data, arguments.output)

@@ -73,7 +73,7 @@ def library_file(tmp_path: Path) -> str:
 
 def inject_config(library_file: str | None, **values: Any) -> InjectCosmicRaysConfig:
     config = InjectCosmicRaysConfig()
-    config.libraryFile = library_file
+    config.footprintFile = library_file
     config.rate = 600.0
     config.update(**values)
     return config
@@ -282,8 +282,8 @@ def test_hot_pixels_are_no_cosmic_rays(make_image: Callable[..., VisitImage]) ->
         darks.append(dark)
     task = MakeCosmicRayLibraryTask(config=MakeCosmicRayLibraryConfig())
     result = task.run({0: [lambda dark=dark: dark for dark in darks]})
-    assert result.librarySummary["n_cosmic_rays"][0] == 3
-    assert result.librarySummary["n_pixels"][0] == 3 * (80 * 96 - 1)
+    assert result.footprintSummary["n_cosmic_rays"][0] == 3
+    assert result.footprintSummary["n_pixels"][0] == 3 * (80 * 96 - 1)
 
 
 def test_no_cosmic_rays_in_darks(make_image: Callable[..., VisitImage]) -> None:
@@ -296,4 +296,4 @@ def test_no_cosmic_rays_in_darks(make_image: Callable[..., VisitImage]) -> None:
 
 def test_library_is_needed(make_image: Callable[..., VisitImage]) -> None:
     with pytest.raises(LibraryError, match="There is no library"):
-        inject(make_image(), inject_config(None), library=Table({"id": [0]}))
+        inject(make_image(), inject_config(None), footprints=Table({"id": [0]}))

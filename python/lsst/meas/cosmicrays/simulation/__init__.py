@@ -14,7 +14,7 @@ from .cosmic_rays import *
 from .darks import *
 from .detector import *
 from .injection import *
-from .library import *
+from .footprint_library import *
 from .particles import *
 from .psf import *
 from .scene import *

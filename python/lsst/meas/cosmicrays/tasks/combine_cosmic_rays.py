@@ -92,27 +92,7 @@ class CombineCosmicRaysConnections(
                 setattr(self, f"probability_{detection}", probability_input(detection))
 
     def adjustQuantum(self, inputs: Any, outputs: Any, label: str, data_id: Any) -> tuple[Any, Any]:
-        """Drop a detector on which no detection was ever made.
-
-        Parameters
-        ----------
-        inputs, outputs : `dict`
-            Connections and dataset references.
-        label : `str`
-            Label of the task.
-        data_id : `lsst.daf.butler.DataCoordinate`
-            Data ID of the quantum.
-
-        Returns
-        -------
-        inputs, outputs : `dict`
-            What changed.
-
-        Raises
-        ------
-        lsst.pipe.base.NoWorkFound
-            Raised if there is neither a mask nor a summary.
-        """
+        # docstring inherited
         changed = super().adjustQuantum(inputs, outputs, label, data_id)
         if not any(refs for name, (_, refs) in inputs.items() if name.startswith(("mask_", "summary_"))):
             raise NoWorkFound(f"None of the detections that are to vote was made on {data_id}.")
@@ -168,7 +148,8 @@ class CombineCosmicRaysTask(PipelineTask):
     """Let stored masks vote on which pixels are cosmic rays.
 
     A mask that is missing does not vote: the rules say what then holds. If
-    none is there, the summary says so and no mask is written.
+    none is there, the summary says so, and the quantum ends with
+    `~lsst.pipe.base.NoWorkFound`.
     """
 
     ConfigClass: ClassVar[type[CombineCosmicRaysConfig]] = CombineCosmicRaysConfig
@@ -181,22 +162,7 @@ class CombineCosmicRaysTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the masks that are there, combine them, and write the result.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs; those that are missing are not in it.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-
-        Raises
-        ------
-        lsst.pipe.base.NoWorkFound
-            Raised if there is no mask, after the summary was written.
-        """
+        # docstring inherited
         inputs = butlerQC.get(inputRefs)
         data_id = outputRefs.summary.dataId
         result = self.run(

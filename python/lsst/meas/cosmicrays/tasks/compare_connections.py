@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from lsst.pipe.base import PipelineTaskConnections
 from lsst.pipe.base.connectionTypes import Input
 
-from .connections import DETECTOR, mask_input, table_input, table_output
+from .connections import DETECTOR, mask_input, table_input, table_output, truth_charge_input, truth_mask_input
 
 if TYPE_CHECKING:
     from .compare_cosmic_rays import CompareCosmicRaysConfig
@@ -65,20 +65,8 @@ class CompareCosmicRaysConnections(PipelineTaskConnections, dimensions=DETECTOR)
         dimensions=DETECTOR,
         minimum=0,
     )
-    truthCharge = Input(
-        doc="Charge of cosmic rays in each pixel, electrons.",
-        name="cr_truth_charge",
-        storageClass="ImageV2",
-        dimensions=DETECTOR,
-        minimum=0,
-    )
-    truthMask = Input(
-        doc="True cosmic rays, where only their pixels are known.",
-        name="cr_truth",
-        storageClass="MaskV2",
-        dimensions=DETECTOR,
-        minimum=0,
-    )
+    truthCharge = truth_charge_input()
+    truthMask = truth_mask_input()
     truthCatalog = table_input("cr_truth_catalog", "True cosmic rays: id, x, y, charge, kind.", minimum=0)
     variableCatalog = table_input(
         "variable_truth_catalog", "True variable sources: id, x, y, kind.", minimum=0

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.table import Table
 
-from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
+from lsst.pex.config import ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
@@ -50,12 +50,19 @@ from ..comparison import (
     select_sources,
     subtract_block_background,
     truth_bits,
-    truth_from_charge,
 )
 from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
 from .bounds import check_bounds
 from .compare_connections import CompareCosmicRaysConnections
 from .dia_source_columns import DiaSourceColumnsConfig
+from .truth import (
+    difference_unusable_planes_field,
+    read_truth,
+    truth_field,
+    truth_min_sigma_field,
+    unusable_planes_field,
+    usable_pixels,
+)
 
 DETECTED = MaskBit("detected", Role.PLANE)
 OPTIONAL_INPUTS = (
@@ -93,19 +100,8 @@ class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCos
             "astroscrappy_difference",
         ],
     )
-    truth = ChoiceField[str](
-        doc="What is known of the true cosmic rays; nothing, if this is not set.",
-        default=None,
-        optional=True,
-        allowed={
-            "charge": "The charge they left in each pixel (connection truthCharge).",
-            "mask": "Their pixels (connection truthMask).",
-        },
-    )
-    truthMinSigma = Field[float](
-        doc="A pixel with at least this charge, in units of its noise without cosmic rays, is truth.",
-        default=2.0,
-    )
+    truth = truth_field()
+    truthMinSigma = truth_min_sigma_field()
     truthExtraSigmas = ListField[float](
         doc="Other thresholds at which truth is compared as well.",
         default=[1.0, 3.0, 5.0],
@@ -121,14 +117,8 @@ class CompareCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CompareCos
         default=None,
         optional=True,
     )
-    unusablePlanes = ListField[str](
-        doc="Mask planes of the science image whose pixels are not compared. Every one must exist.",
-        default=["BAD", "SATURATED", "NO_DATA"],
-    )
-    differenceUnusablePlanes = ListField[str](
-        doc="Mask planes of the difference image whose pixels are not compared. Every one must exist.",
-        default=["NO_DATA"],
-    )
+    unusablePlanes = unusable_planes_field()
+    differenceUnusablePlanes = difference_unusable_planes_field()
     detectedPlane = Field[str](
         doc="Plane of the science image that makes a missed true pixel a critical false negative; these are "
         "not counted if it is not set, or on images in which no pixel was detected.",
@@ -252,17 +242,7 @@ class CompareCosmicRaysTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read what there is, compare, and write the tables.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs; those that are missing are not in it.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         inputs = butlerQC.get(inputRefs)
         detections = list(self.config.detections)
         result = self.run(
@@ -392,23 +372,16 @@ class CompareCosmicRaysTask(PipelineTask):
         if self.config.truth == "charge":
             sigmas = self.config.truth_sigmas()
             bits += truth_bits(sigmas)
-            arrays += [
-                truth_from_charge(truthCharge.array, science.variance, sigma)
-                if truthCharge is not None
-                else None
-                for sigma in sigmas
-            ]
+            arrays += [read_truth(truthCharge, None, science, sigma) for sigma in sigmas]
         elif self.config.truth == "mask":
             bits += truth_bits([math.nan])
-            arrays.append(read_mask(truthMask) if truthMask is not None else None)
+            arrays.append(read_truth(None, truthMask, science, math.nan))
         if self.config.detectedPlane is not None:
             detected = science.planes[self.config.detectedPlane]
             bits.append(DETECTED)
             arrays.append(detected if detected.any() else None)
-        usable = ~(science.not_finite() | science.any_plane(self.config.unusablePlanes))
-        if difference is not None:
-            unusable = difference.any_plane(self.config.differenceUnusablePlanes)
-            usable &= ~(difference.not_finite() | unusable)
+        config = self.config
+        usable = usable_pixels(science, config.unusablePlanes, difference, config.differenceUnusablePlanes)
         return ComparedMasks(tuple(bits), tuple(arrays), usable)
 
     def _without_background(

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.table import Table
 
-from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
+from lsst.pex.config import ConfigField, Field, ListField
 from lsst.pipe.base import (
     PipelineTask,
     PipelineTaskConfig,
@@ -42,12 +42,12 @@ from ..comparison import (
     object_table,
     rank_examples,
     select_sources,
-    truth_from_charge,
 )
 from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
 from .bounds import check_bounds
-from .connections import DETECTOR, table_input, table_output
+from .connections import DETECTOR, table_input, table_output, truth_charge_input, truth_mask_input
 from .dia_source_columns import DiaSourceColumnsConfig
+from .truth import read_truth, truth_field, truth_min_sigma_field
 
 IMAGES = {
     "template": "templateImage",
@@ -113,10 +113,8 @@ class CompareInterpolationConnections(
         "difference_image_interpolated", "Difference image with interpolation.", "DifferenceImage"
     )
     templateImage = _image_input("template_detector", "Template.")
-    truthCharge = _image_input(
-        "cr_truth_charge", "Charge of cosmic rays in each pixel, electrons.", "ImageV2"
-    )
-    truthMask = _image_input("cr_truth", "True cosmic rays, where only their pixels are known.", "MaskV2")
+    truthCharge = truth_charge_input()
+    truthMask = truth_mask_input()
     variableCatalog = table_input(
         "variable_truth_catalog", "True variable sources: id, x, y, kind.", minimum=0
     )
@@ -165,20 +163,8 @@ class CompareInterpolationConfig(PipelineTaskConfig, pipelineConnections=Compare
         default=["DETECTED", "DETECTED_NEGATIVE"],
         minLength=1,
     )
-    truth = ChoiceField[str](
-        doc="What is known of the true cosmic rays; nothing, if this is not set.",
-        default=None,
-        optional=True,
-        allowed={
-            "charge": "The charge they left in each pixel (connection truthCharge).",
-            "mask": "Their pixels (connection truthMask).",
-        },
-    )
-    truthMinSigma = Field[float](
-        doc="A pixel with at least this charge, in units of its noise without cosmic rays, is truth.",
-        default=2.0,
-        check=lambda value: value > 0.0,
-    )
+    truth = truth_field()
+    truthMinSigma = truth_min_sigma_field()
     doStampImages = Field[bool](doc="Write cutouts, from which figures are made?", default=True)
     maxStampImages = Field[int](
         doc="Most cutouts of a group and detector.", default=20, check=lambda value: value >= 1
@@ -315,7 +301,7 @@ class CompareInterpolationTask(PipelineTask):
             origin=(cosmicRays.bbox.x.start, cosmicRays.bbox.y.start),
             footprints=self._read_detected(footprintMask, "without"),
             objects=self._read_detected(objectMask, "with"),
-            cosmic_rays=self._read_truth(truthCharge, truthMask, working.get("science")),
+            cosmic_rays=read_truth(truthCharge, truthMask, working.get("science"), self.config.truthMinSigma),
             variables=variableCatalog,
         )
         sources = compare_interpolation(data, self.config.settings())
@@ -345,15 +331,6 @@ class CompareInterpolationTask(PipelineTask):
             self.log.warning("The mask of what was detected %s interpolation is missing.", how)
             return None
         return np.logical_or.reduce([read_mask(mask, name) for name in self.config.objectPlanes])
-
-    def _read_truth(
-        self, truthCharge: Any, truthMask: Any, science: WorkingImage | None
-    ) -> np.ndarray | None:
-        if truthMask is not None:
-            return read_mask(truthMask)
-        if truthCharge is None or science is None:
-            return None
-        return truth_from_charge(truthCharge.array, science.variance, self.config.truthMinSigma)
 
     def _count_stamps(self, stamps: Table | None, data: InterpolationData) -> Table:
         """Count the stamps of all detections by OBJECT and cosmic ray."""

@@ -22,6 +22,8 @@ __all__ = [
     "summary_input",
     "table_input",
     "table_output",
+    "truth_charge_input",
+    "truth_mask_input",
 ]
 
 from collections.abc import Sequence
@@ -173,4 +175,56 @@ def probability_input(detection: str) -> Input:
         storageClass="ImageV2",
         dimensions=DETECTOR,
         minimum=0,
+    )
+
+
+def truth_charge_input(*, multiple: bool = False, deferLoad: bool = False) -> Input:
+    """Return the input that is the charge of true cosmic rays.
+
+    Parameters
+    ----------
+    multiple : `bool`, optional
+        Does a quantum read those of several detectors?  If not, it may be
+        missing.
+    deferLoad : `bool`, optional
+        Does the task read them itself, one at a time?
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Input`
+        The connection, named ``cr_truth_charge``.
+    """
+    doc = "Charge of cosmic rays in each pixel, electrons."
+    return _truth_input("cr_truth_charge", doc, "ImageV2", multiple, deferLoad)
+
+
+def truth_mask_input(*, multiple: bool = False, deferLoad: bool = False) -> Input:
+    """Return the input that is the mask of true cosmic rays.
+
+    Parameters
+    ----------
+    multiple : `bool`, optional
+        Does a quantum read those of several detectors?  If not, it may be
+        missing.
+    deferLoad : `bool`, optional
+        Does the task read them itself, one at a time?
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Input`
+        The connection, named ``cr_truth``.
+    """
+    doc = "True cosmic rays, where only their pixels are known."
+    return _truth_input("cr_truth", doc, "MaskV2", multiple, deferLoad)
+
+
+def _truth_input(name: str, doc: str, storage_class: str, multiple: bool, defer_load: bool) -> Input:
+    return Input(
+        doc=doc,
+        name=name,
+        storageClass=storage_class,
+        dimensions=DETECTOR,
+        multiple=multiple,
+        deferLoad=defer_load,
+        minimum=1 if multiple else 0,
     )

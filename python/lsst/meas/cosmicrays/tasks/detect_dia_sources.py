@@ -163,17 +163,7 @@ class DetectDiaSourcesTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the difference image, detect, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            With ``difference``.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            With ``diaSources`` and ``detectionMask``.
-        """
+        # docstring inherited
         result = self.run(butlerQC.get(inputRefs.difference), butlerQC.quantum.dataId)
         butlerQC.put(result, outputRefs)
 

@@ -152,7 +152,8 @@ class FindCosmicRaysTask(PipelineTask):
 
     A finder that fails on an image (too many cosmic rays, say) leaves no mask;
     its summary says why, and the other finders' masks are written all the
-    same.
+    same. If every finder failed, the quantum ends with
+    `~lsst.pipe.base.NoWorkFound` after the summaries are written.
     """
 
     ConfigClass: ClassVar[type[FindCosmicRaysConfig]] = FindCosmicRaysConfig
@@ -174,22 +175,7 @@ class FindCosmicRaysTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the image once, run the finders, and write what they found.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            With ``image``, and ``cosmicConnModel`` if that is used.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            With the outputs of every finder.
-
-        Raises
-        ------
-        lsst.pipe.base.NoWorkFound
-            Raised if every finder failed, after the summaries were written.
-        """
+        # docstring inherited
         data_id = inputRefs.image.dataId
         inputs = butlerQC.get(inputRefs)
         result = self.run(dataId={dimension: data_id[dimension] for dimension in DIMENSIONS}, **inputs)

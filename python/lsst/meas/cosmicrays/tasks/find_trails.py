@@ -130,17 +130,7 @@ class FindTrailsTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the masks that there are, look for trails, and write them.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs; those that are missing are not in it.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         inputs = butlerQC.get(inputRefs)
         masks = {name.removeprefix("mask_"): mask for name, mask in inputs.items()}
         butlerQC.put(self.run(masks), outputRefs)

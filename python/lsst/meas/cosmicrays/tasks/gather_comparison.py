@@ -205,17 +205,7 @@ class GatherComparisonTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the tables in the order of their data IDs, gather, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         tables = {}
         for name in inputRefs.keys():
             ordered = sorted(getattr(inputRefs, name), key=lambda ref: ref.dataId)

@@ -123,17 +123,7 @@ class GatherInterpolationTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the tables in the order of their data IDs, gather, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         tables = {
             name: [
                 (_identity(ref.dataId), butlerQC.get(ref))

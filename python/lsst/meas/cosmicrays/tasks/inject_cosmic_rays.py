@@ -77,10 +77,10 @@ class InjectCosmicRaysConnections(
         dimensions=DETECTOR,
         minimum=0,
     )
-    library = table_input(
+    footprints = table_input(
         "cr_library", "Library of footprints, as MakeCosmicRayLibraryTask makes it.", INSTRUMENT
     )
-    librarySummary = table_input(
+    footprintSummary = table_input(
         "cr_library_summary", "How long and on which area the library was gathered.", INSTRUMENT
     )
     injectedImage = Output(
@@ -104,15 +104,15 @@ class InjectCosmicRaysConnections(
         for name in ("image", "injectedImage"):
             replaced = dataclasses.replace(getattr(self, name), storageClass=config.imageStorageClass)
             setattr(self, name, replaced)
-        if config.libraryFile is not None:
-            del self.library
-            del self.librarySummary
+        if config.footprintFile is not None:
+            del self.footprints
+            del self.footprintSummary
 
 
 class InjectCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=InjectCosmicRaysConnections):
     """Configuration of `InjectCosmicRaysTask`."""
 
-    libraryFile = Field[str](
+    footprintFile = Field[str](
         doc="FITS table of footprints, as imSim (LSSTDESC) keeps them.  Without it, the dataset cr_library "
         "is read.",
         default=None,
@@ -124,8 +124,8 @@ class InjectCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=InjectCosmi
         optional=True,
         check=lambda value: value >= 0.0,
     )
-    libraryPixelSize = Field[float](
-        doc="Side (mm) of the pixels with which a libraryFile was gathered.",
+    footprintPixelSize = Field[float](
+        doc="Side (mm) of the pixels with which the footprints of footprintFile were gathered.",
         default=0.01,
         check=lambda value: value > 0.0,
     )
@@ -173,17 +173,7 @@ class InjectCosmicRaysTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the image, paint, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         data_id = inputRefs.image.dataId
         identity = {dimension: data_id[dimension] for dimension in DETECTOR}
         butlerQC.put(self.run(**butlerQC.get(inputRefs), dataId=identity), outputRefs)
@@ -193,8 +183,8 @@ class InjectCosmicRaysTask(PipelineTask):
         image: Any,
         dataId: Mapping[str, Any],
         knownCosmicRays: Any = None,
-        library: Table | None = None,
-        librarySummary: Table | None = None,
+        footprints: Table | None = None,
+        footprintSummary: Table | None = None,
     ) -> Struct:
         """Paint cosmic rays on a copy of an image.
 
@@ -206,7 +196,7 @@ class InjectCosmicRaysTask(PipelineTask):
             With ``visit`` and ``detector``, for the seed.
         knownCosmicRays : `lsst.images.Mask`, optional
             Cosmic rays that it has.
-        library, librarySummary : `astropy.table.Table`, optional
+        footprints, footprintSummary : `astropy.table.Table`, optional
             Library, if the config names no file.
 
         Returns
@@ -231,7 +221,7 @@ class InjectCosmicRaysTask(PipelineTask):
         known = np.zeros(working.image.shape, dtype=bool)
         if knownCosmicRays is not None:
             known = dilate(read_mask(knownCosmicRays))
-        stamps, library_rate = self._read_library(library, librarySummary)
+        stamps, library_rate = self._read_library(footprints, footprintSummary)
         rng = np.random.default_rng((self.config.seed, int(dataId["visit"]), int(dataId["detector"])))
         injection = inject_footprints(
             working.image.shape,
@@ -252,16 +242,16 @@ class InjectCosmicRaysTask(PipelineTask):
 
     def _read_library(self, library: Table | None, summary: Table | None) -> tuple[list[np.ndarray], float]:
         """Return the footprints, and how many fall per cm^2 and minute."""
-        library_file: str | None = self.config.libraryFile
+        library_file: str | None = self.config.footprintFile
         if library_file is not None:
             darks = read_dark_footprints(library_file)
-            pixel_size = self.config.libraryPixelSize
+            pixel_size = self.config.footprintPixelSize
         elif library is not None and summary is not None:
             row = summary[0]
             darks = DarkFootprints(library_stamps(library), float(row["exposure_time"]), int(row["n_pixels"]))
             pixel_size = float(row["pixel_size"])
         else:
-            raise LibraryError("There is no library: set libraryFile, or run MakeCosmicRayLibraryTask.")
+            raise LibraryError("There is no library: set footprintFile, or run MakeCosmicRayLibraryTask.")
         stamps = [stamp for stamp in darks.stamps if stamp.sum() >= max(self.config.minCharge, 1.0)]
         if not stamps:
             raise LibraryError(

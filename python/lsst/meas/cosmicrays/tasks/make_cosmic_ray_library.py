@@ -56,8 +56,8 @@ class MakeCosmicRayLibraryConnections(PipelineTaskConnections, dimensions=INSTRU
         multiple=True,
         deferLoad=True,
     )
-    library = table_output("cr_library", "Footprints, one row a pixel: id, x, y, charge.", INSTRUMENT)
-    librarySummary = table_output(
+    footprints = table_output("cr_library", "Footprints, one row a pixel: id, x, y, charge.", INSTRUMENT)
+    footprintSummary = table_output(
         "cr_library_summary",
         "One row: how many footprints, in what time and on how many pixels of what size.",
         INSTRUMENT,
@@ -119,17 +119,7 @@ class MakeCosmicRayLibraryTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the dark exposures detector by detector, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         by_detector: dict[int, list[Callable[[], Any]]] = {}
         for handle in sorted(butlerQC.get(inputRefs.darks), key=lambda handle: handle.dataId):
             by_detector.setdefault(int(handle.dataId["detector"]), []).append(handle.get)
@@ -146,7 +136,8 @@ class MakeCosmicRayLibraryTask(PipelineTask):
         Returns
         -------
         result : `lsst.pipe.base.Struct`
-            With ``library`` and ``librarySummary`` (`astropy.table.Table`).
+            With ``footprints`` and ``footprintSummary``
+            (`astropy.table.Table`).
 
         Raises
         ------
@@ -186,7 +177,7 @@ class MakeCosmicRayLibraryTask(PipelineTask):
                 "pixel_size": [pixel_sizes.pop()],
             }
         )
-        return Struct(library=library, librarySummary=summary)
+        return Struct(footprints=library, footprintSummary=summary)
 
     def _read(self, read: Callable[[], Any]) -> tuple[WorkingImage, np.ndarray]:
         image = read_image(read(), self.config.reading)

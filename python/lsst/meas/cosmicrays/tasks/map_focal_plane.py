@@ -82,17 +82,7 @@ class MapFocalPlaneTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Take the regions of the data IDs, count, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         vertices = {
             int(ref.dataId["detector"]): region_vertices(ref.dataId)
             for ref in sorted(inputRefs.detectors, key=lambda ref: ref.dataId)

@@ -124,17 +124,7 @@ class PlotDisagreementsTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Choose stamps, read their images detector by detector, and draw.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         inputs = butlerQC.get(inputRefs)
         handles = {int(handle.dataId["detector"]): handle for handle in inputs.get("stampImages", [])}
         butlerQC.put(self.run(inputs["disagreements"], handles), outputRefs)

@@ -68,17 +68,7 @@ class PlotInterpolationTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the cutouts one detector at a time, and draw.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         references = sorted(inputRefs.stampImages, key=lambda ref: ref.dataId)
         tables = (
             (int(ref.dataId["visit"]), int(ref.dataId["detector"]), butlerQC.get(ref).get())

@@ -123,17 +123,7 @@ class PlotOverviewTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the columns that are needed, draw, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         detections = butlerQC.get(inputRefs.detections)
         handle = butlerQC.get(inputRefs.objects)
         wanted = [*_SHAPES, *completeness_columns(_names(detections))]

@@ -98,7 +98,8 @@ class RankConsensusTask(PipelineTask):
     """Find out which detections should vote, and how many must agree.
 
     Everything follows from the joint codes that a comparison left: no pixel
-    is read again.
+    is read again. Without truth, or a detector with all masks, there is no
+    work.
     """
 
     ConfigClass: ClassVar[type[RankConsensusConfig]] = RankConsensusConfig
@@ -111,22 +112,7 @@ class RankConsensusTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the tables, rank, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-
-        Raises
-        ------
-        lsst.pipe.base.NoWorkFound
-            Raised if there is no truth, or no detector with all masks.
-        """
+        # docstring inherited
         for name in ("visitCounts", "visitClusterCounts"):
             getattr(inputRefs, name).sort(key=lambda ref: ref.dataId)
         try:

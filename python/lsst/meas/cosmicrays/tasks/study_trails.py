@@ -70,17 +70,7 @@ class StudyTrailsTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the tables of detectors in their order, study, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-        """
+        # docstring inherited
         ordered = sorted(inputRefs.detectorTrails, key=lambda ref: ref.dataId["detector"])
         trails = [
             ({name: int(ref.dataId[name]) for name in ("visit", "detector")}, butlerQC.get(ref))

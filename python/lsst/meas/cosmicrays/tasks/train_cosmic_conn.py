@@ -26,10 +26,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
+from lsst.pex.config import ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
-    NoWorkFound,
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
@@ -39,10 +38,11 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base.connectionTypes import Input
 
-from ..comparison import truth_from_charge
-from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
+from ..images import WorkingImage, WorkingImageConfig, read_image
 from .bounds import check_bounds
-from .connections import DETECTOR, INSTRUMENT, table_output
+from .connections import DETECTOR, INSTRUMENT, table_output, truth_charge_input, truth_mask_input
+from .truth import read_truth, truth_field, truth_min_sigma_field, unusable_planes_field, usable_pixels
+from .visits import choose_visits, complete_detectors, handles_by_data_id
 
 if TYPE_CHECKING:
     from ..training import TrainingSettings, TrainingTiles
@@ -72,22 +72,8 @@ class TrainCosmicConnConnections(
         deferLoad=True,
         minimum=0,
     )
-    truthCharge = Input(
-        doc="Charge of cosmic rays in each pixel, electrons.",
-        name="cr_truth_charge",
-        storageClass="ImageV2",
-        dimensions=DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    truthMask = Input(
-        doc="True cosmic rays, where only their pixels are known.",
-        name="cr_truth",
-        storageClass="MaskV2",
-        dimensions=DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
+    truthCharge = truth_charge_input(multiple=True, deferLoad=True)
+    truthMask = truth_mask_input(multiple=True, deferLoad=True)
     model = table_output(
         "cr_cosmic_conn_model{variant}",
         "Trained network: one row, with ONNX, recommended threshold, normalisation, history, provenance.",
@@ -118,21 +104,11 @@ class TrainCosmicConnConnections(
 class TrainCosmicConnConfig(PipelineTaskConfig, pipelineConnections=TrainCosmicConnConnections):
     """Configuration of `TrainCosmicConnTask`."""
 
-    truth = ChoiceField[str](
-        doc="What is known of the true cosmic rays.",
-        default="charge",
-        optional=False,
-        allowed={
-            "charge": "The charge they left in each pixel (connection truthCharge).",
-            "mask": "Their pixels (connection truthMask).",
-            "detection": "What a detection found, a consensus for instance (truthDetection).",
-        },
+    truth = truth_field(
+        needed=True,
+        others={"detection": "What a detection found, a consensus for instance (truthDetection)."},
     )
-    truthMinSigma = Field[float](
-        doc="A pixel with at least this charge, in units of its noise without cosmic rays, is truth.",
-        default=2.0,
-        check=lambda value: value > 0.0,
-    )
+    truthMinSigma = truth_min_sigma_field()
     truthDetection = Field[str](
         doc="Detection to learn from, {finder}_{kind}{variant}, if truth is 'detection'.",
         default="consensus_science",
@@ -223,10 +199,7 @@ class TrainCosmicConnConfig(PipelineTaskConfig, pipelineConnections=TrainCosmicC
         default=None,
         optional=True,
     )
-    unusablePlanes = ListField[str](
-        doc="Mask planes of the science image whose pixels do not count. Every one must exist.",
-        default=["BAD", "SATURATED", "NO_DATA"],
-    )
+    unusablePlanes = unusable_planes_field()
     fillPlanes = ListField[str](
         doc="Mask planes whose pixels are replaced by what surrounds them, as the finder does.  Every one "
         "must exist.",
@@ -288,7 +261,8 @@ class TrainCosmicConnTask(PipelineTask):
 
     Detectors are read one at a time, and only tiles of them are kept, so
     that the memory does not go with their number.  Training needs torch;
-    running what was trained does not.
+    running what was trained does not. There is no work unless two visits
+    have truth.
     """
 
     ConfigClass: ClassVar[type[TrainCosmicConnConfig]] = TrainCosmicConnConfig
@@ -301,32 +275,10 @@ class TrainCosmicConnTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Find the detectors that have truth, train, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-
-        Raises
-        ------
-        lsst.pipe.base.NoWorkFound
-            Raised if not two visits have truth.
-        """
-        handles = {
-            name: {handle.dataId: handle for handle in refs} for name, refs in butlerQC.get(inputRefs).items()
-        }
+        # docstring inherited
+        handles = handles_by_data_id(butlerQC, inputRefs)
         needed = ("scienceImage", TRUTH_CONNECTIONS[self.config.truth])
-        complete = sorted(set.intersection(*(set(handles.get(name, {})) for name in needed)))
-        if len({data_id["visit"] for data_id in complete}) < 2:
-            raise NoWorkFound(
-                f"{len(complete)} detectors have an image and truth ({self.config.truth}); at least two "
-                "visits are needed, one to train on and one to judge by."
-            )
+        complete = complete_detectors(handles, needed, f"an image and truth ({self.config.truth})")
 
         def read(data_id: Any) -> TrainingDetector:
             parts = {name: refs[data_id].get() for name, refs in handles.items() if data_id in refs}
@@ -420,11 +372,11 @@ class TrainCosmicConnTask(PipelineTask):
         """
         science = read_image(parts["scienceImage"], self.config.reading)
         check_bounds(science.bbox, {name: part for name, part in parts.items() if name != "scienceImage"})
-        if self.config.truth == "charge":
-            truth = truth_from_charge(parts["truthCharge"].array, science.variance, self.config.truthMinSigma)
-        else:
-            truth = read_mask(parts["truthMask"])
-        usable = ~(science.not_finite() | science.any_plane(self.config.unusablePlanes))
+        truth = read_truth(
+            parts.get("truthCharge"), parts.get("truthMask"), science, self.config.truthMinSigma
+        )
+        assert truth is not None, "runQuantum leaves out detectors without truth"
+        usable = usable_pixels(science, self.config.unusablePlanes)
         images = [science]
         if "differenceImage" in parts:
             images.append(read_image(parts["differenceImage"], self.config.reading))
@@ -433,15 +385,15 @@ class TrainCosmicConnTask(PipelineTask):
     def _split(self, visits: set[int]) -> set[int]:
         """Return the visits to hold out."""
         in_order = sorted(visits)
-        chosen = set(in_order[2::3] or in_order[-1:])
-        if self.config.validationVisits:
-            chosen = set(self.config.validationVisits) & visits
-        if not chosen or chosen == visits:
-            raise ValueError(
-                f"validationVisits {list(self.config.validationVisits)} of the visits {in_order} leaves "
-                f"nothing to {'train on' if chosen else 'judge by'}."
-            )
-        return chosen
+        by_default = in_order[2::3] or in_order[-1:]
+        return choose_visits(
+            visits,
+            self.config.validationVisits,
+            by_default,
+            field="validationVisits",
+            chosen_for="judge by",
+            others_for="train on",
+        )
 
     def _cut(self, readers: Sequence[Callable[[], TrainingDetector]], is_held_out: bool) -> TrainingTiles:
         """Read detectors one after the other, and cut tiles out of them."""

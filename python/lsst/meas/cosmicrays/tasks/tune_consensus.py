@@ -21,10 +21,9 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.table import Table
 
-from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
+from lsst.pex.config import ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
-    NoWorkFound,
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
@@ -41,12 +40,13 @@ from ..comparison import (
     fit_learned_consensus,
     judge_mask,
     judgement_rates,
-    truth_from_charge,
     vote_by_pixel,
 )
 from ..images import WorkingImageConfig, read_image, read_mask
 from .bounds import check_bounds
-from .connections import DETECTOR, INSTRUMENT, mask_input, table_output
+from .connections import DETECTOR, INSTRUMENT, mask_input, table_output, truth_charge_input, truth_mask_input
+from .truth import read_truth, truth_field, truth_min_sigma_field, unusable_planes_field, usable_pixels
+from .visits import choose_visits, complete_detectors, handles_by_data_id
 
 
 class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
@@ -64,22 +64,8 @@ class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
         multiple=True,
         deferLoad=True,
     )
-    truthCharge = Input(
-        doc="Charge of cosmic rays in each pixel, electrons.",
-        name="cr_truth_charge",
-        storageClass="ImageV2",
-        dimensions=DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    truthMask = Input(
-        doc="True cosmic rays, where only their pixels are known.",
-        name="cr_truth",
-        storageClass="MaskV2",
-        dimensions=DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
+    truthCharge = truth_charge_input(multiple=True, deferLoad=True)
+    truthMask = truth_mask_input(multiple=True, deferLoad=True)
     model = table_output(
         "cr_consensus_model",
         "Learned rule: one row, with the rule as JSON, and what it was fitted to.",
@@ -109,27 +95,12 @@ class TuneConsensusConfig(PipelineTaskConfig, pipelineConnections=TuneConsensusC
         doc="Detections that vote, each {finder}_{kind}{variant}.",
         default=["morphological_science", "astroscrappy_science", "cosmic_conn_science"],
     )
-    truth = ChoiceField[str](
-        doc="What is known of the true cosmic rays.",
-        default="charge",
-        optional=False,
-        allowed={
-            "charge": "The charge they left in each pixel (connection truthCharge).",
-            "mask": "Their pixels (connection truthMask).",
-        },
-    )
-    truthMinSigma = Field[float](
-        doc="A pixel with at least this charge, in units of its noise without cosmic rays, is truth.",
-        default=2.0,
-        check=lambda value: value > 0.0,
-    )
+    truth = truth_field(needed=True)
+    truthMinSigma = truth_min_sigma_field()
     fitVisits = ListField[int](
         doc="Visits to fit the rule to; the others judge it. Every other visit, if empty.", default=[]
     )
-    unusablePlanes = ListField[str](
-        doc="Mask planes of the science image whose pixels do not count. Every one must exist.",
-        default=["BAD", "SATURATED", "NO_DATA"],
-    )
+    unusablePlanes = unusable_planes_field()
     imageStorageClass = Field[str](doc="Storage class of the science image.", default="VisitImage")
     nBootstrap = Field[int](
         doc="Number of replicates from which intervals follow.", default=500, check=lambda value: value >= 1
@@ -170,7 +141,8 @@ class TuneConsensusTask(PipelineTask):
     """Learn from visits with truth which pixels are cosmic rays.
 
     Detectors on which a mask or the truth is missing are left out. They are
-    read one at a time, so that the memory does not go with their number.
+    read one at a time, so that the memory does not go with their number. There
+    is no work unless two visits have everything.
     """
 
     ConfigClass: ClassVar[type[TuneConsensusConfig]] = TuneConsensusConfig
@@ -183,44 +155,21 @@ class TuneConsensusTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Find the detectors that have everything, fit, judge, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            Butler of this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Inputs.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Outputs.
-
-        Raises
-        ------
-        lsst.pipe.base.NoWorkFound
-            Raised if not two visits have all masks and truth.
-        """
-        handles = {
-            name: {handle.dataId: handle for handle in refs} for name, refs in butlerQC.get(inputRefs).items()
-        }
+        # docstring inherited
+        handles = handles_by_data_id(butlerQC, inputRefs)
         connections = [
             "scienceImage",
             "truthCharge" if self.config.truth == "charge" else "truthMask",
             *(f"mask_{name}" for name in self.config.detections),
         ]
-        complete = set.intersection(*(set(handles.get(name, {})) for name in connections))
-        if len({data_id["visit"] for data_id in complete}) < 2:
-            raise NoWorkFound(
-                f"{len(complete)} detectors have truth and all of {', '.join(self.config.detections)}; at "
-                "least two visits are needed, one to fit the rule and one to judge it."
-            )
+        what = f"truth and all of {', '.join(self.config.detections)}"
+        complete = complete_detectors(handles, connections, what)
 
         def read(data_id: Any) -> JudgedDetector:
             parts = {name: handles[name][data_id].get() for name in connections}
             return self._assemble(int(data_id["visit"]), parts)
 
-        readers = [
-            (int(data_id["visit"]), lambda data_id=data_id: read(data_id)) for data_id in sorted(complete)
-        ]
+        readers = [(int(data_id["visit"]), lambda data_id=data_id: read(data_id)) for data_id in complete]
         butlerQC.put(self.run(readers), outputRefs)
 
     def run(self, detectors: Sequence[tuple[int, Callable[[], JudgedDetector]]]) -> Struct:
@@ -271,13 +220,14 @@ class TuneConsensusTask(PipelineTask):
 
     def _split(self, visits: set[int]) -> set[int]:
         """Return the visits to fit."""
-        chosen = set(self.config.fitVisits) & visits if self.config.fitVisits else set(sorted(visits)[::2])
-        if not chosen or chosen == visits:
-            raise ValueError(
-                f"fitVisits {list(self.config.fitVisits)} of the visits {sorted(visits)} leaves nothing to "
-                f"{'judge' if chosen else 'fit'}."
-            )
-        return chosen
+        return choose_visits(
+            visits,
+            self.config.fitVisits,
+            sorted(visits)[::2],
+            field="fitVisits",
+            chosen_for="fit",
+            others_for="judge",
+        )
 
     def _choose_core(
         self, rule: LearnedConsensus, readers: Sequence[Callable[[], JudgedDetector]]
@@ -318,11 +268,9 @@ class TuneConsensusTask(PipelineTask):
     def _assemble(self, visit: int, parts: Mapping[str, Any]) -> JudgedDetector:
         image = read_image(parts["scienceImage"], self.config.reading)
         check_bounds(image.bbox, {name: part for name, part in parts.items() if name != "scienceImage"})
-        if self.config.truth == "charge":
-            truth = truth_from_charge(parts["truthCharge"].array, image.variance, self.config.truthMinSigma)
-        else:
-            truth = read_mask(parts["truthMask"])
-        usable = ~(image.not_finite() | image.any_plane(self.config.unusablePlanes))
+        truth = read_truth(parts.get("truthCharge"), parts.get("truthMask"), image, self.config.truthMinSigma)
+        assert truth is not None, "runQuantum leaves out detectors without truth"
+        usable = usable_pixels(image, self.config.unusablePlanes)
         masks = {name: read_mask(parts[f"mask_{name}"]) for name in self.config.detections}
         return JudgedDetector(visit, masks, truth, usable)
 

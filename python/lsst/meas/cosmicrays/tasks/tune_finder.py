@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.table import Table
 
-from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
+from lsst.pex.config import ChoiceField, ConfigField, Field
 from lsst.pipe.base import (
     AlgorithmError,
     PipelineTask,
@@ -31,7 +31,7 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base.connectionTypes import Input
 
-from ..comparison import MaskCounter, TuningGrid, TuningStep, scan_parameter, truth_from_charge, tuning_curve
+from ..comparison import MaskCounter, TuningGrid, TuningStep, scan_parameter, tuning_curve
 from ..finders import (
     FieldScan,
     cosmicRayFinderRegistry,
@@ -40,7 +40,15 @@ from ..finders import (
 )
 from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
 from .bounds import check_bounds
-from .connections import DETECTOR, mask_input, table_output
+from .connections import DETECTOR, mask_input, table_output, truth_charge_input, truth_mask_input
+from .truth import (
+    difference_unusable_planes_field,
+    read_truth,
+    truth_field,
+    truth_min_sigma_field,
+    unusable_planes_field,
+    usable_pixels,
+)
 
 STANDIN_PSF_FWHM = 4.0
 """FWHM (pixels) where the PSF does not matter."""
@@ -66,20 +74,8 @@ class TuneFinderConnections(
         dimensions=DETECTOR,
     )
     referenceMask = mask_input("{reference}")
-    truthCharge = Input(
-        doc="Charge of cosmic rays in each pixel, electrons.",
-        name="cr_truth_charge",
-        storageClass="ImageV2",
-        dimensions=DETECTOR,
-        minimum=0,
-    )
-    truthMask = Input(
-        doc="True cosmic rays, where only their pixels are known.",
-        name="cr_truth",
-        storageClass="MaskV2",
-        dimensions=DETECTOR,
-        minimum=0,
-    )
+    truthCharge = truth_charge_input()
+    truthMask = truth_mask_input()
     curve = table_output(
         "cr_tuning_curve{variant}",
         "Cosmic-ray pixels and rates at every value of the field that was computed.",
@@ -123,28 +119,10 @@ class TuneFinderConfig(PipelineTaskConfig, pipelineConnections=TuneFinderConnect
         default=9,
         check=lambda value: value >= 2,
     )
-    truth = ChoiceField[str](
-        doc="What is known of the true cosmic rays; nothing, if this is not set.",
-        default=None,
-        optional=True,
-        allowed={
-            "charge": "The charge they left in each pixel (connection truthCharge).",
-            "mask": "Their pixels (connection truthMask).",
-        },
-    )
-    truthMinSigma = Field[float](
-        doc="A pixel with at least this charge, in units of its noise without cosmic rays, is truth.",
-        default=2.0,
-        check=lambda value: value > 0.0,
-    )
-    unusablePlanes = ListField[str](
-        doc="Mask planes of the science image whose pixels are not compared. Every one must exist.",
-        default=["BAD", "SATURATED", "NO_DATA"],
-    )
-    differenceUnusablePlanes = ListField[str](
-        doc="Mask planes of the difference image whose pixels are not compared. Every one must exist.",
-        default=["NO_DATA"],
-    )
+    truth = truth_field()
+    truthMinSigma = truth_min_sigma_field()
+    unusablePlanes = unusable_planes_field()
+    differenceUnusablePlanes = difference_unusable_planes_field()
     doDifference = Field[bool](
         doc="Compare only pixels that the difference image has, even if the science image is searched?  "
         "Set it as in the comparison of the masks.",
@@ -264,9 +242,14 @@ class TuneFinderTask(PipelineTask):
         if referenceMask is None:
             self.log.warning("There is no mask of %s here.", self.config.connections.reference)
         counter = MaskCounter(
-            self._usable(science, images.get("difference")),
+            usable_pixels(
+                science,
+                self.config.unusablePlanes,
+                images.get("difference"),
+                self.config.differenceUnusablePlanes,
+            ),
             reference=None if referenceMask is None else read_mask(referenceMask),
-            truth=self._truth(science, truthCharge, truthMask),
+            truth=read_truth(truthCharge, truthMask, science, self.config.truthMinSigma),
         )
         evaluator = _Evaluator(self.config, searched, counter, self.log)
         grid = self.config.grid()
@@ -297,19 +280,6 @@ class TuneFinderTask(PipelineTask):
         reading.update(**self.config.reading.toDict())
         reading.psfFwhm = STANDIN_PSF_FWHM
         return read_image(image, reading)
-
-    def _usable(self, science: WorkingImage, difference: WorkingImage | None) -> np.ndarray:
-        """Return the pixels that are compared, as in the comparison."""
-        usable = ~(science.not_finite() | science.any_plane(self.config.unusablePlanes))
-        if difference is not None:
-            unusable = difference.any_plane(self.config.differenceUnusablePlanes)
-            usable &= ~(difference.not_finite() | unusable)
-        return usable
-
-    def _truth(self, science: WorkingImage, truthCharge: Any, truthMask: Any) -> np.ndarray | None:
-        if truthCharge is not None:
-            return truth_from_charge(truthCharge.array, science.variance, self.config.truthMinSigma)
-        return None if truthMask is None else read_mask(truthMask)
 
 
 class _Evaluator:
