@@ -33,6 +33,7 @@ from lsst.meas.cosmicrays.comparison import (
     tuning_curve,
     tuning_optimum,
 )
+from lsst.meas.cosmicrays.comparison.tuning_scan import _between
 
 
 class Detector:
@@ -136,6 +137,15 @@ def test_only_what_is_sought_is_computed() -> None:
     scan = knee.scan(grid, criteria=[Criterion.KNEE])
     assert len(knee.calls) < len(every.calls)
     assert optima(tuning_curve(scan.steps, knee.counter))["knee"] == naive_optima(knee, grid.values)["knee"]
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_bounds_of_counts_that_turn_back(rising: bool) -> None:
+    """Bounds widen by the furthest that counts have turned back."""
+    counts = np.array([10, 12, 11, 15]) if rising else np.array([15, 11, 12, 10])
+    least, greatest = _between(counts, rising)
+    assert least.tolist() == ([9, 10, 10] if rising else [10, 10, 9])
+    assert greatest.tolist() == ([13, 13, 16] if rising else [16, 13, 13])
 
 
 def test_counts_that_turn_back() -> None:

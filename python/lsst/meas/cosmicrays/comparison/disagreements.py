@@ -103,7 +103,7 @@ def disagreement_table(stamps: Table, bits: Sequence[MaskBit]) -> Table:
     for first in names:
         for second in names:
             chosen = np.flatnonzero((labels[first] == 1) & (labels[second] == 0))
-            if first != second and len(chosen) > 0:
+            if len(chosen) > 0:
                 parts.append(_rows_of_pair(stamps[chosen], first, second, n_cr[chosen], n_not_cr[chosen]))
     return _stack(parts)
 
