@@ -17,6 +17,7 @@ import io
 import numpy as np
 import pytest
 from astropy.table import Table
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -75,6 +76,20 @@ def test_outline_goes_round_the_pixels_of_the_mask() -> None:
     drawn = {tuple(point) for segment in outline.get_segments() for point in segment}
     assert len(outline.get_segments()) == 4
     np.testing.assert_allclose(sorted(drawn), sorted(corners))
+
+
+@pytest.mark.parametrize("n_stamps", [1, 4])
+def test_legend_of_a_gallery_fits(n_stamps: int) -> None:
+    """The names of masks are not cut off, however few stamps there are."""
+    mask = np.eye(30, dtype=bool)
+    names = ["astroscrappy_difference", "morphological_science", "truth"]
+    stamp = GalleryStamp(None, None, np.zeros((30, 30), np.float32), dict.fromkeys(names, mask))
+    figure = plot_stamp_gallery([stamp] * n_stamps, title="legend")
+    FigureCanvasAgg(figure).draw()
+    legend = figure.axes[0].get_legend().get_window_extent()
+    assert figure.bbox.x0 <= legend.x0
+    assert legend.x1 <= figure.bbox.x1
+    assert legend.y0 >= figure.bbox.y0
 
 
 def test_layout_in_rows() -> None:

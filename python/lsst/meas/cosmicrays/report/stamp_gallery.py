@@ -30,7 +30,7 @@ OUTLINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4
 PANELS = ("template", "science", "difference", "own stretch")
 
 # Lengths in inches.
-PANEL, GAP, MARGIN, TITLE, HEADER, CAPTION, LEGEND = 0.84, 0.04, 0.12, 0.34, 0.16, 0.34, 0.3
+PANEL, GAP, MARGIN, TITLE, HEADER, CAPTION, LEGEND, LEGEND_ROW = 0.84, 0.04, 0.12, 0.34, 0.16, 0.34, 0.3, 0.15
 GROUP = len(PANELS) * PANEL + (len(PANELS) - 1) * GAP
 COLUMN_GAP = 0.2
 
@@ -109,11 +109,15 @@ def plot_stamp_gallery(stamps: Sequence[GalleryStamp], *, title: str, n_columns:
     n_rows = max(1, -(-len(stamps) // n_columns))
     n_columns = max(1, min(n_columns, len(stamps)))
     width = 2 * MARGIN + n_columns * GROUP + (n_columns - 1) * COLUMN_GAP
-    height = TITLE + HEADER + n_rows * (PANEL + CAPTION) + LEGEND
+    colours = _colours_of_masks(stamps)
+    # Two names of masks fit below each column of stamps.
+    legend_columns = 2 * n_columns
+    legend_rows = max(1, -(-len(colours) // legend_columns))
+    legend_height = LEGEND + (legend_rows - 1) * LEGEND_ROW
+    height = TITLE + HEADER + n_rows * (PANEL + CAPTION) + legend_height
     figure = Figure(figsize=(width, height), facecolor="white")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
-    colours = _colours_of_masks(stamps)
     for number, stamp in enumerate(stamps):
         row, column = divmod(number, n_columns)
         left = MARGIN + column * (GROUP + COLUMN_GAP)
@@ -126,7 +130,7 @@ def plot_stamp_gallery(stamps: Sequence[GalleryStamp], *, title: str, n_columns:
         axes.text(width / 2, TITLE + HEADER + PANEL / 2, "no such stamps", fontsize=9, ha="center")
     # After the images, each of which changes the limits.
     axes.set(xlim=(0.0, width), ylim=(height, 0.0), aspect="auto")
-    _draw_legend(axes, colours)
+    _draw_legend(axes, colours, legend_columns)
     return figure
 
 
@@ -214,14 +218,14 @@ def _outline(mask: npt.NDArray[np.bool_], left: float, top: float) -> npt.NDArra
     return np.stack([left + corners[..., 0], top + PANEL - corners[..., 1]], axis=-1)
 
 
-def _draw_legend(axes: Axes, colours: Mapping[str, str]) -> None:
+def _draw_legend(axes: Axes, colours: Mapping[str, str], n_columns: int) -> None:
     if not colours:
         return
     handles = [Line2D([], [], color=colour, lw=1.5, label=name) for name, colour in colours.items()]
     axes.legend(
         handles=handles,
         loc="lower left",
-        ncols=min(4, len(handles)),
+        ncols=min(n_columns, len(handles)),
         fontsize=7,
         frameon=False,
         borderaxespad=0.2,
