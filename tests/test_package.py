@@ -65,6 +65,16 @@ def test_wheel_runs_the_pipelines_elsewhere(tmp_path: Path, test_butler: Butler)
     run([sys.executable, "-c", pipetask, *command, "--register-dataset-types"], cwd=tmp_path, env=environment)
     with Butler.from_config(repo, collections="u/wheel") as butler:
         assert len(butler.query_datasets("cr_mask_morphological_science")) == 2
+    for name in ("SimulationStudy", "IngestedWithTemplate"):
+        run(
+            [sys.executable, "-c", pipetask, "build", "-p", f"{product}/pipelines/{name}.yaml"],
+            env=environment,
+        )
+    assert {path.suffix for path in (site / "lsst/meas/cosmicrays/report/html").iterdir()} == {
+        ".css",
+        ".jinja",
+        ".js",
+    }
 
 
 @pytest.mark.parametrize("folder", ["engines", "comparison"])
