@@ -145,6 +145,7 @@ class TestSimulation:
         monkeypatch.setenv("COSMICRAYS_REPO", str(simulated))
         monkeypatch.setenv("COSMICRAYS_COLLECTION", "u/all")
         monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+        monkeypatch.setenv("MPLBACKEND", "agg")  # As many machines without a screen have it.
         notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
         nbclient.NotebookClient(
             notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOKS)}}
