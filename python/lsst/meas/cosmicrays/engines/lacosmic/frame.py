@@ -17,6 +17,7 @@ __all__ = [
     "BAD",
     "COSMIC_RAY",
     "KNOWN",
+    "NEAR",
     "NOTHING",
     "TILE",
     "VISITED",
@@ -51,6 +52,9 @@ ABOVE = np.uint8(8)
 
 ABOVE_NEIGHBOUR = np.uint8(16)
 """Flag of such a pixel if it exceeds that of their neighbours."""
+
+NEAR = np.uint8(32)
+"""Flag of a pixel near one that the last iteration changed."""
 
 TILE = 32
 """Side of the tiles in which the variance of CR pixels is stored."""

@@ -32,13 +32,14 @@ __all__ = [
     "separable_median",
     "square_median",
     "touches_edge",
+    "whole_vectors",
 ]
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, inlined
 from .frame import COSMIC_RAY, TILE, Frame, variance_at
 from .medians import (
     MEDIAN9,
@@ -52,6 +53,9 @@ from .medians import (
 )
 
 ZERO = np.float32(0)
+
+VECTOR = 16
+"""Numbers that rows of patch arrays are worked on at a time."""
 
 
 class Patches(NamedTuple):
@@ -83,6 +87,23 @@ class Scratch(NamedTuple):
     """Sorted windows, (49, columns of a patch array) float32."""
 
 
+@inlined
+def whole_vectors(n: int) -> int:
+    """Return how many numbers to work on to have done some, without a rest.
+
+    Parameters
+    ----------
+    n : `int`
+        Numbers wanted.
+
+    Returns
+    -------
+    n : `int`
+        As many or a few more; those are of no use, but there is room for them.
+    """
+    return (n + VECTOR - 1) & -VECTOR
+
+
 @compiled
 def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
     """Return arrays for patches and what surrounds them.
@@ -97,9 +118,9 @@ def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
     Returns
     -------
     scratch : `Scratch`
-        Arrays that hold zeros.
+        Arrays that hold zeros, with some columns to spare.
     """
-    shape = (height + 2 * reach, (width + 2 * reach) * lanes)
+    shape = (height + 2 * reach, whole_vectors((width + 2 * reach) * lanes) + VECTOR)
     return Scratch(
         np.zeros(shape, dtype=np.float32),
         np.zeros(shape, dtype=np.float32),
@@ -158,19 +179,25 @@ def gather_image(image: np.ndarray, patches: Patches, reach: int, target: np.nda
         return
     for lane in range(lanes):
         top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
-        inside = not touches_edge(patches, lane, reach, image.shape)
+        first, last = max(left, 0), min(left + width, nx)
         for r in range(height):
             row = target[r]
-            if inside and lanes == 1:
-                row[:width] = image[top + r, left : left + width]
-            elif inside:
-                source = image[top + r, left:]
-                for c in range(width):
-                    row[c * lanes + lane] = source[c]
-            else:
-                source = image[min(max(top + r, 0), ny - 1)]
-                for c in range(width):
-                    row[c * lanes + lane] = source[min(max(left + c, 0), nx - 1)]
+            source = image[min(max(top + r, 0), ny - 1)]
+            if lanes == 1:
+                row[first - left : last - left] = source[first:last]
+                _extend(row, first - left, last - left, width)
+                continue
+            for c in range(width):
+                row[c * lanes + lane] = source[min(max(left + c, 0), nx - 1)]
+
+
+@inlined
+def _extend(row: np.ndarray, first: int, last: int, width: int) -> None:
+    """Repeat the first and the last of some numbers in a row."""
+    for c in range(first):
+        row[c] = row[first]
+    for c in range(last, width):
+        row[c] = row[last - 1]
 
 
 @compiled
@@ -219,15 +246,19 @@ def gather_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarr
         return
     for lane in range(lanes):
         top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
-        inside = not touches_edge(patches, lane, reach, frame.flags.shape)
+        first, last = max(left, 0), min(left + width, nx)
         for r in range(height):
             row = target[r]
-            if inside and lanes == 1:
-                _copy_variance(frame, top + r, left, row[:width])
-            else:
-                y = min(max(top + r, 0), ny - 1)
-                for c in range(width):
-                    row[c * lanes + lane] = variance_at(frame, y, min(max(left + c, 0), nx - 1))
+            y = min(max(top + r, 0), ny - 1)
+            if lanes == 1:
+                values, flags = frame.variance[y, first:last], frame.flags[y, first:last]
+                inside = row[first - left : last - left]
+                if _copy_variance(values, flags, frame.scale, frame.offset, inside):
+                    _insert_stored_in_row(frame, y, first, inside)
+                _extend(row, first - left, last - left, width)
+                continue
+            for c in range(width):
+                row[c * lanes + lane] = variance_at(frame, y, min(max(left + c, 0), nx - 1))
 
 
 @compiled
@@ -257,18 +288,25 @@ def _any_slot(slots: np.ndarray, top: int, left: int, bottom: int, right: int) -
 
 
 @compiled
-def _copy_variance(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
-    """Copy the variance of a run of pixels of the image."""
-    values = frame.variance[y, left : left + row.size]
-    flags = frame.flags[y, left : left + row.size]
+def _copy_variance(
+    values: np.ndarray, flags: np.ndarray, scale: np.float32, offset: np.float32, row: np.ndarray
+) -> bool:
+    """Copy the variance of a run of pixels, and tell if any is a CR pixel."""
     any_flag = np.uint8(0)
     for c in range(row.size):
-        row[c] = values[c] * frame.scale + frame.offset
         any_flag |= flags[c]
-    if any_flag & COSMIC_RAY:
-        for c in range(row.size):
-            if flags[c] & COSMIC_RAY:
-                row[c] = variance_at(frame, y, left + c)
+    for c in range(row.size):
+        row[c] = values[c] * scale + offset
+    return bool(any_flag & COSMIC_RAY)
+
+
+@compiled
+def _insert_stored_in_row(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
+    """Put in the variance of CR pixels of a run of pixels."""
+    flags = frame.flags[y, left : left + row.size]
+    for c in range(row.size):
+        if flags[c] & COSMIC_RAY:
+            row[c] = variance_at(frame, y, left + c)
 
 
 @compiled
@@ -361,7 +399,7 @@ def separable_median(
     lanes : `int`
         Number of patches.
     """
-    n = width * lanes
+    n = whole_vectors(width * lanes)
     for r in range(height + size - 1):
         q = rows[r]
         p0, p1, p2 = source[r], source[r, lanes:], source[r, 2 * lanes :]
@@ -418,7 +456,7 @@ def square_median(
     target, height, width, lanes
         As for `separable_median`.
     """
-    n = width * lanes
+    n = whole_vectors(width * lanes)
     for r in range(height):
         for k in range(size * size):
             shift = k % size * lanes
@@ -480,7 +518,7 @@ def convolve(
     half_y = (kernel.shape[0] - 1) // 2
     half_x = (kernel.shape[1] - 1) // 2
     for r in range(height):
-        total = target[r, : width * lanes]
+        total = target[r, : whole_vectors(width * lanes)]
         total[:] = ZERO
         for j in range(-half_y, half_y + 1):
             for k in range(-half_x, half_x + 1):

@@ -21,9 +21,10 @@ __all__ = ["Search"]
 import numpy as np
 
 from .background import background_levels
+from .candidates import CROWD, SQUARE_CROWD
 from .clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
-from .detect import BLOCKS, crowded_blocks, exceed, forget, learn, scan
-from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, TILE, VISITED, Frame, start_variance
+from .detect import RUNS, clear_near, crowded_runs, exceed, forget, learn, learn_around, scan
+from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, NEAR, TILE, VISITED, Frame, start_variance
 from .lists import boxes_around, clear_flag, flagged_near, give_slots, neighbours, set_flag
 from .steps import Rule, reach_of
 from .threads import Threads
@@ -33,6 +34,10 @@ BOXES = 64
 
 PIXELS = 4096
 """The same for pixels of a list."""
+
+CROWD_FOUND = 5
+"""CR pixels of a block that take longer to be looked around one by one than
+all of it together."""
 
 GROWTH = 2
 """How far from a CR pixel its neighbours are, and theirs."""
@@ -64,6 +69,7 @@ class Search:
         self._levels: tuple[np.float32, np.float32] | None = None
         self._boxes = np.array([(top, 0, bottom, self._shape[1]) for top, bottom in threads.strips])
         self._boxes_at_once = 1
+        self._only = np.uint8(0)
 
     def iterate(self) -> int:
         """Find CR pixels and clean them.
@@ -78,9 +84,13 @@ class Search:
         if new.size > 0:
             self._add(new)
             changed = self._clean(new)
-            self._boxes = boxes_around(changed, reach_of(self._rule) + GROWTH, self._shape)
+            reach = reach_of(self._rule) + GROWTH
+            if self._only:
+                clear_near(self._frame.flags, self._boxes)
+            self._boxes = boxes_around(changed, reach, self._shape)
             self._boxes_at_once = BOXES
-            forget(self._frame.flags, self._boxes)
+            self._only = NEAR
+            forget(self._frame.flags, changed, reach)
         return new.size
 
     def _find(self) -> np.ndarray:
@@ -92,7 +102,9 @@ class Search:
         """
         frame, rule = self._frame, self._rule
         boxes = _split(self._boxes, self._boxes_at_once)
-        found = _joined(self._threads.map(lambda part: scan(frame, rule, part), boxes))
+        found = _joined(self._threads.map(lambda part: scan(frame, rule, part, self._only), boxes))
+        self._learn_crowded(found, CROWD_FOUND)
+        self._threads.map(lambda part: learn_around(frame, rule, part), _split(found, PIXELS))
         found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found))))
         touching = self._touching(found)
         if rule.neighbour_limit > rule.limit:
@@ -116,11 +128,16 @@ class Search:
     def _exceeding(self, above: np.uint8, pixels: np.ndarray) -> np.ndarray:
         """Return those of some pixels that exceed a limit."""
         frame, rule = self._frame, self._rule
-        blocks = _split(crowded_blocks(frame.flags, rule, pixels), BLOCKS)
-        self._threads.map(lambda part: learn(frame, rule, part), blocks)
+        self._learn_crowded(pixels, CROWD if rule.separable else SQUARE_CROWD)
         return _joined(
             self._threads.map(lambda part: exceed(frame, rule, above, part), _split(pixels, PIXELS))
         )
+
+    def _learn_crowded(self, pixels: np.ndarray, crowd: int) -> None:
+        """Find out what exceeds the limits where there are many pixels."""
+        frame, rule = self._frame, self._rule
+        runs = _split(crowded_runs(frame.flags, pixels, crowd), RUNS)
+        self._threads.map(lambda part: learn(frame, rule, part), runs)
 
     def _add(self, new: np.ndarray) -> None:
         """Make pixels CR pixels, and remember what they were."""

@@ -18,9 +18,14 @@ from __future__ import annotations
 __all__ = [
     "SMALLEST_VARIANCE",
     "Rule",
+    "find_fine_structure",
+    "find_signal_to_noise",
+    "find_significance",
     "fine_structure",
+    "half_of",
     "large_scale",
     "reach_of",
+    "remove_smooth",
     "signal_to_noise",
     "significance",
 ]
@@ -43,6 +48,7 @@ from .patches import (
     separable_median,
     square_median,
     touches_edge,
+    whole_vectors,
 )
 
 LANES = 16
@@ -94,6 +100,23 @@ def reach_of(rule: Rule) -> int:
 
 
 @compiled
+def half_of(rule: Rule) -> int:
+    """Tell the half width of the medians of noise and of S, rounded down.
+
+    Parameters
+    ----------
+    rule : `Rule`
+        Filters to use.
+
+    Returns
+    -------
+    half : `int`
+        Three pixels for separable medians, two for square ones.
+    """
+    return 3 if rule.separable else 2
+
+
+@compiled
 def signal_to_noise(frame: Frame, rule: Rule, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the ratio of the Laplacian to the noise (S) at some pixels.
 
@@ -118,16 +141,14 @@ def signal_to_noise(frame: Frame, rule: Rule, pixels: np.ndarray) -> tuple[np.nd
     scratch = new_scratch(1, 1, LANES, 3)
     for start in range(0, n, LANES):
         used = _place(patches, pixels, start, frame.flags.shape[1])
-        _signal_to_noise(frame, rule, patches, 0, scratch)
+        find_signal_to_noise(frame, rule, patches, 0, scratch)
         ratios[start : start + used] = scratch.signal[0, :used]
         noises[start : start + used] = scratch.noise[0, :used]
     return ratios, noises
 
 
 @compiled
-def significance(
-    frame: Frame, rule: Rule, corners: np.ndarray, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def significance(frame: Frame, rule: Rule, corners: np.ndarray, height: int, width: int) -> np.ndarray:
     """Find how much more significant pixels are than their surroundings (S').
 
     Parameters
@@ -135,62 +156,95 @@ def significance(
     frame, rule
         As for `signal_to_noise`.
     corners : `numpy.ndarray`, (n,), int64
-        First pixels of blocks, numbered ``y * nx + x``.
+        First pixels of small blocks, numbered ``y * nx + x``.
     height, width : `int`
         Size of the blocks, which may be single pixels.
 
     Returns
     -------
-    significances, noises : `numpy.ndarray`, (n, height, width), float32
+    significances : `numpy.ndarray`, (n, height, width), float32
         The ratio of the Laplacian to the noise, less its median around the
-        pixel; and the noise.
+        pixel.
     """
-    half = 3 if rule.separable else 2
     significances = np.empty((corners.size, height, width), dtype=np.float32)
-    noises = np.empty((corners.size, height, width), dtype=np.float32)
     patches = _new_patches(height, width)
     lanes = patches.tops.size
     scratch = new_scratch(height, width, lanes, 6)
     for start in range(0, corners.size, lanes):
         used = _place(patches, corners, start, frame.flags.shape[1])
-        _signal_to_noise(frame, rule, patches, half, scratch)
-        _remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
-        _scatter(scratch.result, 0, patches, significances, start, used)
-        _scatter(scratch.noise, half, patches, noises, start, used)
-    return significances, noises
+        find_significance(frame, rule, patches, scratch)
+        for lane in range(used):
+            for r in range(height):
+                for c in range(width):
+                    significances[start + lane, r, c] = scratch.result[r, c * lanes + lane]
+    return significances
 
 
 @compiled
-def fine_structure(frame: Frame, rule: Rule, corners: np.ndarray, height: int, width: int) -> np.ndarray:
+def fine_structure(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     """Find how much of pixels may be a star (F), not yet over the noise.
 
     Parameters
     ----------
-    frame, rule, corners, height, width
-        As for `significance`.
+    frame, rule, pixels
+        As for `signal_to_noise`.
 
     Returns
     -------
-    structures : `numpy.ndarray`, (n, height, width), float32
+    structures : `numpy.ndarray`, (n,), float32
         Fine structure, electrons.
+    """
+    structures = np.empty(pixels.size, dtype=np.float32)
+    patches = _new_patches(1, 1)
+    scratch = new_scratch(1, 1, LANES, reach_of(rule))
+    for start in range(0, pixels.size, LANES):
+        used = _place(patches, pixels, start, frame.flags.shape[1])
+        find_fine_structure(frame, rule, patches, scratch)
+        structures[start : start + used] = scratch.result[0, :used]
+    return structures
+
+
+@compiled
+def find_significance(frame: Frame, rule: Rule, patches: Patches, scratch: Scratch) -> None:
+    """Find S' of patches, as `significance` of blocks.
+
+    Parameters
+    ----------
+    frame, rule
+        As for `signal_to_noise`.
+    patches : `Patches`
+        Patches.
+    scratch : `Scratch`
+        Where to work, with six pixels around the patches; ``result`` gets S'.
+    """
+    half = half_of(rule)
+    find_signal_to_noise(frame, rule, patches, half, scratch)
+    remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
+
+
+@compiled
+def find_fine_structure(frame: Frame, rule: Rule, patches: Patches, scratch: Scratch) -> None:
+    """Find F of patches, as `fine_structure` of pixels.
+
+    Parameters
+    ----------
+    frame, rule
+        As for `signal_to_noise`.
+    patches : `Patches`
+        Patches.
+    scratch : `Scratch`
+        Where to work, with `reach_of` the rule around the patches; ``result``
+        gets F.
     """
     half = 4 if rule.separable else 3
     shape = frame.flags.shape
-    structures = np.empty((corners.size, height, width), dtype=np.float32)
-    patches = _new_patches(height, width)
-    lanes = patches.tops.size
-    scratch = new_scratch(height, width, lanes, reach_of(rule))
-    for start in range(0, corners.size, lanes):
-        used = _place(patches, corners, start, shape[1])
-        if rule.kernel.size > 0:
-            _matched_filter(frame, rule, patches, half, scratch)
-        else:
-            inner = 2 if rule.separable else 1
-            gather_image(frame.image, patches, half + inner, scratch.raw)
-            _smooth(rule.separable, scratch.raw, inner, scratch, scratch.signal, patches, half, shape)
-        _remove_smooth(rule.separable, scratch.signal, half, scratch, patches, shape)
-        _scatter(scratch.result, 0, patches, structures, start, used)
-    return structures
+    if rule.kernel.size > 0:
+        _matched_filter(frame, rule, patches, half, scratch)
+    else:
+        inner = 2 if rule.separable else 1
+        gather_image(frame.image, patches, half + inner, scratch.raw)
+        _smooth(rule.separable, scratch.raw, inner, scratch, scratch.signal, patches, half, shape)
+    remove_smooth(rule.separable, scratch.signal, half, scratch, patches, shape)
 
 
 @compiled
@@ -228,26 +282,10 @@ def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: 
     return medians
 
 
-@compiled
-def _scatter(
-    source: np.ndarray, reach: int, patches: Patches, target: np.ndarray, start: int, used: int
-) -> None:
-    """Copy patches, without some pixels around, to an array of blocks."""
-    lanes = patches.tops.size
-    for r in range(patches.height):
-        row = source[r + reach, reach * lanes :]
-        if lanes == 1:
-            target[start, r] = row[: patches.width]
-            continue
-        for c in range(patches.width):
-            for lane in range(used):
-                target[start + lane, r, c] = row[c * lanes + lane]
-
-
 @inlined
 def _new_patches(height: int, width: int) -> Patches:
     """Make as many patches as fill the vector registers."""
-    lanes = LANES if height * width == 1 else 1
+    lanes = LANES if width < LANES else 1
     return Patches(np.empty(lanes, dtype=np.int64), np.empty(lanes, dtype=np.int64), height, width)
 
 
@@ -285,8 +323,8 @@ def _smooth(
     restore_border(source, half, target, patches, reach, shape)
 
 
-@inlined
-def _remove_smooth(
+@compiled
+def remove_smooth(
     separable: bool,
     source: np.ndarray,
     half: int,
@@ -294,42 +332,73 @@ def _remove_smooth(
     patches: Patches,
     shape: tuple[int, int],
 ) -> None:
-    """Subtract medians from the numbers around which they are taken."""
+    """Subtract medians from the numbers around which they are taken.
+
+    Parameters
+    ----------
+    separable : `bool`
+        Whether the medians are separable.
+    source : `numpy.ndarray`, float32
+        Patch array with ``half`` more pixels around.
+    half : `int`
+        Half the width of the medians, rounded down.
+    scratch : `Scratch`
+        Where to work; ``result`` gets the difference.
+    patches : `Patches`
+        Patches.
+    shape : `tuple` [`int`, `int`]
+        Shape of the image.
+    """
     _smooth(separable, source, half, scratch, scratch.result, patches, 0, shape)
     lanes = patches.tops.size
     for r in range(patches.height):
         p, q = source[r + half, half * lanes :], scratch.result[r]
-        for i in range(patches.width * lanes):
+        for i in range(whole_vectors(patches.width * lanes)):
             q[i] = p[i] - q[i]
 
 
 @compiled
 def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
     """Find the noise without CRs, of the patches and some pixels around."""
-    height, width = patches.height + 2 * reach, patches.width + 2 * reach
-    lanes = patches.tops.size
-    half = 3 if rule.separable else 2
+    height = patches.height + 2 * reach
+    n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
+    half = half_of(rule)
     gather_variance(frame, patches, reach + half, scratch.raw)
     _smooth(rule.separable, scratch.raw, half, scratch, scratch.noise, patches, reach, frame.flags.shape)
     if frame.sky.size > 0:
         gather_image(frame.sky, patches, reach, scratch.raw)
-    for r in range(height):
-        p, q = scratch.raw[r], scratch.noise[r]
-        if frame.sky.size > 0:
-            for i in range(width * lanes):
+        for r in range(height):
+            p, q = scratch.raw[r], scratch.noise[r]
+            for i in range(n):
                 q[i] += p[i]
-        for i in range(width * lanes):
+    for r in range(height):
+        q = scratch.noise[r]
+        for i in range(n):
             q[i] = np.sqrt(SMALLEST_VARIANCE if q[i] < SMALLEST_VARIANCE else q[i])
 
 
-@inlined
-def _signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
-    """Find S of the patches and some pixels around, and the noise."""
+@compiled
+def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
+    """Find S of patches and some pixels around, and the noise.
+
+    Parameters
+    ----------
+    frame, rule
+        As for `signal_to_noise`.
+    patches : `Patches`
+        Patches.
+    reach : `int`
+        How many pixels around them to look at too.
+    scratch : `Scratch`
+        Where to work, with three pixels around all these; ``signal`` gets S,
+        ``noise`` the noise.
+    """
     _noise(frame, rule, patches, reach, scratch)
     _laplacian(frame.image, patches, reach, scratch.raw, scratch.signal)
+    n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
     for r in range(patches.height + 2 * reach):
         p, q = scratch.noise[r], scratch.signal[r]
-        for i in range((patches.width + 2 * reach) * patches.tops.size):
+        for i in range(n):
             q[i] = q[i] / (TWO * p[i])
 
 
@@ -343,7 +412,7 @@ def _laplacian(image: np.ndarray, patches: Patches, reach: int, raw: np.ndarray,
     for r in range(height):
         up, down, q = raw[r, lanes:], raw[r + 2, lanes:], target[r]
         left, centre, right = raw[r + 1], raw[r + 1, lanes:], raw[r + 1, 2 * lanes :]
-        for i in range(width * lanes):
+        for i in range(whole_vectors(width * lanes)):
             q[i] = positive_laplacian(centre[i], left[i], right[i], up[i], down[i])
     for lane in range(lanes):
         if not touches_edge(patches, lane, reach + 1, image.shape):
@@ -367,7 +436,7 @@ def _matched_filter(frame: Frame, rule: Rule, patches: Patches, reach: int, scra
     gather_image(frame.image, patches, reach + around, scratch.raw)
     for r in range(height + 2 * around):
         p, q = scratch.raw[r], scratch.noise[r]
-        for i in range((width + 2 * around) * lanes):
+        for i in range(whole_vectors((width + 2 * around) * lanes)):
             p[i] = p[i] / q[i] / q[i]
             q[i] = ONE / q[i] / q[i]
     clear_outside(scratch.raw, patches, reach + around, shape)
@@ -376,5 +445,5 @@ def _matched_filter(frame: Frame, rule: Rule, patches: Patches, reach: int, scra
     convolve(scratch.noise, rule.kernel, around, scratch.rows, height, width, lanes)
     for r in range(height):
         p, q = scratch.signal[r], scratch.rows[r]
-        for i in range(width * lanes):
+        for i in range(whole_vectors(width * lanes)):
             p[i] = p[i] / q[i]

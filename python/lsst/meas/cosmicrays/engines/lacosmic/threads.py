@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-PIXELS_OF_STRIP = 1 << 18
+PIXELS_OF_STRIP = 1 << 17
 """About how many pixels a thread works on before it takes the next ones."""
 
 UNIT = 8
