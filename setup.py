@@ -1,4 +1,4 @@
-"""Put the pipelines, configs and batch files into the package of a wheel.
+"""Put pipelines, configs, batch files and pages into the package of a wheel.
 
 They lie at the top of the repository, as in every LSST package; everything
 else is in pyproject.toml.
@@ -10,7 +10,8 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-PRODUCT_DIRECTORIES = ("pipelines", "config", "bps")
+# Errors and help name pages of the documentation.
+PRODUCT_DIRECTORIES = ("pipelines", "config", "bps", "doc/lsst.meas.cosmicrays")
 
 
 class BuildWithProduct(build_py):

@@ -19,26 +19,27 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
-from consensus_saao import (
-    FINDERS,
+from consensus_exposures import (
     FLAWED,
-    FOUR,
+    LOW,
     THREE,
     Exposure,
-    fit,
     prepare,
-    print_rates,
     read_exposures,
     run_finders,
+    with_low,
 )
+from consensus_saao import choose_voters, fit, print_rates
 
 from lsst.meas.cosmicrays.comparison import (
+    MODEL_KINDS,
     dilate,
     judge_mask,
     judgement_rates,
@@ -71,23 +72,24 @@ def main() -> None:
     painted = [paint(exposure, arguments.data, stamps) for exposure in good[1::4]]
     halves = painted[::2], painted[1::2]
     judged = [*halves[0], *halves[1]]
-    from_masks = fit(FOUR, good[::2])
+    four = choose_voters(good[::2])
+    from_masks = fit(four, good[::2], "table")
     masks: dict[str, list[np.ndarray]] = {
-        name: [exposure.masks[name] for exposure in judged] for name in FINDERS
+        name: [exposure.masks[name] for exposure in judged] for name in (*THREE, LOW)
     }
-    masks["pixel votes, 2 of 3"] = [_vote(exposure.masks, THREE, 2) for exposure in judged]
-    for label, members in (("3", THREE), ("four", FOUR)):
+    masks["pixel votes, 2 of three"] = [_vote(exposure.masks, THREE, 2) for exposure in judged]
+    for label, members in (("three", THREE), ("four", four)):
         masks[f"by CR, 2 of {label}, pixels of 1"] = [
             vote_by_cosmic_ray([exposure.masks[name] for name in members], 2, 1) for exposure in judged
         ]
-    masks["pixel votes, 2 of four"] = [_vote(exposure.masks, FOUR, 2) for exposure in judged]
-    masks["pixel votes, 3 of four"] = [_vote(exposure.masks, FOUR, 3) for exposure in judged]
-    masks["learned from given masks, four"] = [
+    masks["pixel votes, 2 of four"] = [_vote(exposure.masks, four, 2) for exposure in judged]
+    masks["pixel votes, 3 of four"] = [_vote(exposure.masks, four, 3) for exposure in judged]
+    masks["learned table from given masks, four"] = [
         from_masks.decide(from_masks.probability(exposure.masks)) for exposure in judged
     ]
-    for label, members in (("three", THREE), ("four", FOUR)):
-        rules = fit(members, halves[1]), fit(members, halves[0])
-        masks[f"learned from painted, {label}"] = [
+    for (label, members), kind in itertools.product((("three", THREE), ("four", four)), MODEL_KINDS):
+        rules = fit(members, halves[1], kind), fit(members, halves[0], kind)
+        masks[f"learned {kind} from painted, {label}"] = [
             rule.decide(rule.probability(exposure.masks))
             for rule, half in zip(rules, halves, strict=True)
             for exposure in half
@@ -141,7 +143,10 @@ def paint(exposure: Exposure, data: Path, stamps: Sequence[np.ndarray]) -> Expos
         variance=variance,
         truth=truth_from_charge(charge, variance, TRUTH_SIGMA),
         usable=~bad,
-        masks={detection: mask for detection, (mask, _) in found.items()},
+        masks=with_low(
+            {name: result.mask for name, result in found.items()}, found["cosmic_conn"].probability
+        ),
+        probability=found["cosmic_conn"].probability,
     )
 
 

@@ -12,25 +12,26 @@
 The exposures are those of one crowded field from the SAAO 1.0 m telescope
 that pyDIA (MichaelDAlbrow/pyDIA, MIT) comes with, beside each a mask of
 cosmic rays that was made by comparison with other epochs
-(``*_crmask.fits.gz``).  Rules are fitted to every other exposure and judged
-on the rest.  What an earlier run left in the output folder is used again.
+(``*_crmask.fits.gz``).  Thresholds of finders are chosen and rules are fitted
+on every other exposure, and judged on the rest.  What an earlier run left in
+the output folder is used again.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table, vstack
+from consensus_exposures import ASTROSCRAPPY, FLAWED, LOW, MORPHOLOGICAL, THREE, Exposure, read_exposures
 
-from lsst.images import Box
 from lsst.meas.cosmicrays.comparison import (
+    MODEL_KINDS,
     ComparedMasks,
     LearnedConsensus,
     PatternCounts,
@@ -50,49 +51,11 @@ from lsst.meas.cosmicrays.comparison import (
     vote_by_pixel,
     vote_by_weight,
 )
-from lsst.meas.cosmicrays.finders import cosmicRayFinderRegistry
-from lsst.meas.cosmicrays.images import WorkingImage
-from lsst.meas.cosmicrays.ingest import get_preset
-from lsst.meas.cosmicrays.ingest.preparation import prepare_file
 
-FINDERS: dict[str, tuple[str, dict[str, float]]] = {
-    "morphological": ("morphological", {}),
-    "astroscrappy": ("astroscrappy", {"sigclip": 5.0}),
-    "cosmic_conn": ("cosmic_conn", {"threshold": 0.5}),
-    "astroscrappy_8": ("astroscrappy", {"sigclip": 8.0}),
-    "cosmic_conn_0.1": ("cosmic_conn", {"threshold": 0.1}),
-}
-"""Detections: a finder, and what of its configuration is not the default."""
-
-THREE = ("morphological", "astroscrappy", "cosmic_conn")
-FOUR = ("morphological", "astroscrappy", "astroscrappy_8", "cosmic_conn_0.1")
-FLAWED = {
-    12: "smooth blobs of 13 to 55 pixels, mostly in a row",
-    15: "smooth blobs of 25 to 55 pixels beside bright stars",
-    19: "smooth blobs of 9 to 37 pixels on stars",
-    43: "the centres of about twenty stars",
-    53: "the bleed trail of a saturated star",
-}
-"""Exposures whose mask has what is no cosmic ray, as one sees at a glance."""
-
-BAD_PLANES = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA")
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)
 STAMP = 24
 MIN_CONTRAST = 0.5
 MIN_SNR = 5.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Exposure:
-    """One exposure with its masks."""
-
-    number: int
-    image: np.ndarray
-    variance: np.ndarray
-    truth: np.ndarray
-    usable: np.ndarray
-    masks: dict[str, np.ndarray]
-    wall_times: dict[str, float]
 
 
 def main() -> None:
@@ -107,15 +70,16 @@ def main() -> None:
     for title, chosen in (("All exposures", exposures), ("Without those of flawed masks", good)):
         table, masks = judge_rules(chosen[::2], chosen[1::2])
         print_rates(title, len(chosen), table)
-    ranking, steps = rank(good)
+    four = choose_voters(good[::2])
+    ranking, steps = rank(good, (*dict.fromkeys((*THREE, *four)),))
     print("\n## Ranking of votes by the F1 of pixels\n")
-    print_table(ranking[:12])
+    print_table(ranking[:6])
     print_table(ranking[np.asarray(ranking["frontier"])])
     print("\n## What each further detection adds\n")
     print_table(steps)
     judged = good[1::2]
-    print("\n## Thresholds of the learned rule of four\n")
-    print_thresholds(fit(FOUR, good[::2]), judged)
+    print("\n## Thresholds of the learned table of four\n")
+    print_thresholds(fit(four, good[::2], "table"), judged)
     print("\n## What is left\n")
     for kind in ("false", "missed"):
         describe_errors(kind, judged, masks, arguments.output / f"consensus_saao_{kind}.png")
@@ -127,118 +91,29 @@ def main() -> None:
     )
 
 
-def read_exposures(data: Path, output: Path) -> Iterator[Exposure]:
-    """Read exposures, with the masks of all finders.
+def choose_voters(exposures: Sequence[Exposure]) -> tuple[str, ...]:
+    """Choose thresholds of the finders that are to vote together.
 
     Parameters
     ----------
-    data : `~pathlib.Path`
-        Folder of the exposures.
-    output : `~pathlib.Path`
-        Folder in which masks are kept.
-
-    Yields
-    ------
-    exposure : `Exposure`
-        An exposure.
-    """
-    for truth_file in sorted(data.glob("*_crmask.fits.gz")):
-        name = truth_file.name.removesuffix("_crmask.fits.gz")
-        kept = output / f"{name}.npz"
-        if not kept.exists():
-            np.savez_compressed(kept, **find_all(data, name))
-        with np.load(kept) as arrays:
-            yield Exposure(
-                number=int(name[-4:]),
-                image=arrays["image"],
-                variance=arrays["variance"],
-                truth=fits.getdata(truth_file) > 0,
-                usable=arrays["usable"],
-                masks={detection: arrays[f"mask_{detection}"] for detection in FINDERS},
-                wall_times={detection: float(arrays[f"time_{detection}"]) for detection in FINDERS},
-            )
-
-
-def find_all(data: Path, name: str) -> dict[str, np.ndarray]:
-    """Prepare an exposure and run every finder on it.
-
-    Parameters
-    ----------
-    data : `~pathlib.Path`
-        Folder of the exposures.
-    name : `str`
-        Name of the file, without extension.
+    exposures : `~collections.abc.Sequence` [`Exposure`]
+        Exposures to learn from.
 
     Returns
     -------
-    arrays : `dict`
-        Image, variance, usable pixels, and a mask and run time of each
-        detection.
+    four : `tuple` [`str`, ...]
+        The morphological finder and the astroscrappy whose common pixels
+        have the best F1, and Cosmic-CoNN at two thresholds.
     """
-    working = prepare(data, name)
-    bad = np.logical_or.reduce([working.planes[plane] for plane in BAD_PLANES]) | working.not_finite()
-    arrays = {"image": working.image, "variance": working.variance, "usable": ~bad}
-    run_finders(working)  # Compiled code is loaded, and weights are read.
-    for detection, (mask, wall_time) in run_finders(working).items():
-        arrays[f"mask_{detection}"] = mask
-        arrays[f"time_{detection}"] = np.float64(wall_time)
-    return arrays
 
+    def quality(pair: tuple[str, str]) -> float:
+        counts = [
+            judge_mask(vote_by_pixel(_of(exposure.masks, pair), 2), exposure.truth, exposure.usable)
+            for exposure in exposures
+        ]
+        return judgement_rates(np.array(counts), n_replicates=1)["f1"]
 
-def prepare(data: Path, name: str) -> WorkingImage:
-    """Read an exposure, and measure its noise and PSF.
-
-    Parameters
-    ----------
-    data : `~pathlib.Path`
-        Folder of the exposures.
-    name : `str`
-        Name of the file, without extension.
-
-    Returns
-    -------
-    working : `WorkingImage`
-        What finders take.
-    """
-    prepared = prepare_file(data / f"{name}.fits", get_preset("saao"), data / "recurrent_badpix.fits.gz")
-    if prepared.errors:
-        raise SystemExit("\n".join(str(error) for error in prepared.errors))
-    (frame,) = prepared.frames
-    science = frame.science
-    ny, nx = science.image.shape
-    kernel = frame.psf.psf.compute_kernel_image(x=nx / 2, y=ny / 2).array.astype(np.float64)
-    nothing = np.zeros((ny, nx), dtype=bool)
-    return WorkingImage(
-        image=np.asarray(science.image, dtype=np.float32),
-        variance=np.asarray(science.variance, dtype=np.float32),
-        planes={plane: science.planes.get(plane, nothing) for plane in (*BAD_PLANES, "COSMIC_RAY")},
-        bbox=Box.from_shape((ny, nx)),
-        psf_kernel=kernel / kernel.sum(),
-        psf_fwhm=frame.psf.fwhm,
-    )
-
-
-def run_finders(working: WorkingImage) -> dict[str, tuple[np.ndarray, float]]:
-    """Run every finder.
-
-    Parameters
-    ----------
-    working : `WorkingImage`
-        The image.
-
-    Returns
-    -------
-    found : `dict`
-        Mask and run time (s) of each detection.
-    """
-    found = {}
-    for detection, (finder, values) in FINDERS.items():
-        finder_class = cosmicRayFinderRegistry[finder]
-        config = finder_class.ConfigClass()
-        config.update(**values)
-        result = finder_class(config=config, name=finder).run(working)
-        found[detection] = result.mask, result.wall_time
-    return found
+    return (*max(itertools.product(MORPHOLOGICAL, ASTROSCRAPPY), key=quality), LOW, "cosmic_conn")
 
 
 def judge_rules(fitting: Sequence[Exposure], judging: Sequence[Exposure]) -> tuple[Table, list[np.ndarray]]:
@@ -257,22 +132,35 @@ def judge_rules(fitting: Sequence[Exposure], judging: Sequence[Exposure]) -> tup
         Masks of the rule with the best F1 of pixels.
     """
     rules: dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = {
-        name: lambda masks, name=name: masks[name] for name in FINDERS
+        name: lambda masks, name=name: masks[name] for name in (*THREE, LOW)
     }
     for at_least in (1, 2, 3):
-        rules[f"pixel votes, {at_least} of 3"] = lambda masks, k=at_least: vote_by_pixel(_of(masks, THREE), k)
-    rules["by CR, 2 of 3, pixels of 1"] = lambda masks: vote_by_cosmic_ray(_of(masks, THREE), 2, 1)
-    rules["by CR, 3 of 3, pixels of 2"] = lambda masks: vote_by_cosmic_ray(_of(masks, THREE), 3, 2)
-    weights = fit_weights(fitting)
-    rules[f"weights {weights} of four"] = lambda masks: (
-        vote_by_weight(_of(masks, FOUR), weights) >= np.float32(0.5)
+        rules[f"pixel votes, {at_least} of three"] = lambda masks, k=at_least: vote_by_pixel(
+            _of(masks, THREE), k
+        )
+    rules["by CR, 2 of three, pixels of 1"] = lambda masks: vote_by_cosmic_ray(_of(masks, THREE), 2, 1)
+    four = choose_voters(fitting)
+    pair, tuned = four[:2], four[:3]
+    rules[f"both of {' and '.join(pair)}"] = lambda masks: vote_by_pixel(_of(masks, pair), 2)
+    rules["pixel votes, 2 of these and cosmic_conn>=0.1"] = lambda masks: vote_by_pixel(_of(masks, tuned), 2)
+    rules["by CR, 2 of these, pixels of 1"] = lambda masks: vote_by_cosmic_ray(_of(masks, tuned), 2, 1)
+    rules["by CR, 2 of these, pixels of 2"] = lambda masks: vote_by_cosmic_ray(_of(masks, tuned), 2, 2)
+    rules["probability as a vote"] = lambda masks: (
+        vote_by_weight([*_of(masks, pair), masks["probability"]], [1.0, 1.0, 1.0]) >= np.float32(0.5)
     )
-    for label, members in (("three", THREE), ("four", FOUR), ("five", tuple(FINDERS))):
-        learned = fit(members, fitting)
-        rules[f"learned, {label}"] = lambda masks, rule=learned: rule.decide(rule.probability(masks))
+    weights = fit_weights(fitting, four)
+    rules[f"weights {weights} of four"] = lambda masks: (
+        vote_by_weight(_of(masks, four), weights) >= np.float32(0.5)
+    )
+    for label, members in (("three", THREE), ("four", four)):
+        for kind in MODEL_KINDS:
+            learned = fit(members, fitting, kind)
+            rules[f"learned {kind}, {label}"] = lambda masks, rule=learned: rule.decide(
+                rule.probability(masks)
+            )
     rows, made = [], {}
     for name, rule in rules.items():
-        made[name] = [rule(exposure.masks) for exposure in judging]
+        made[name] = [rule({**exposure.masks, "probability": exposure.probability}) for exposure in judging]
         counts = [
             judge_mask(mask, exposure.truth, exposure.usable)
             for mask, exposure in zip(made[name], judging, strict=True)
@@ -282,7 +170,7 @@ def judge_rules(fitting: Sequence[Exposure], judging: Sequence[Exposure]) -> tup
     return Table(rows=rows), made[best["rule"]]
 
 
-def fit(members: Sequence[str], exposures: Sequence[Exposure]) -> LearnedConsensus:
+def fit(members: Sequence[str], exposures: Sequence[Exposure], kind: str = "logistic") -> LearnedConsensus:
     """Fit a learned rule.
 
     Parameters
@@ -291,6 +179,8 @@ def fit(members: Sequence[str], exposures: Sequence[Exposure]) -> LearnedConsens
         Detections that vote.
     exposures : `~collections.abc.Sequence` [`Exposure`]
         Exposures to learn from.
+    kind : `str`, optional
+        What to learn: "logistic" or "table".
 
     Returns
     -------
@@ -301,16 +191,18 @@ def fit(members: Sequence[str], exposures: Sequence[Exposure]) -> LearnedConsens
         PatternCounts.count(_of(exposure.masks, members), exposure.truth, exposure.usable)
         for exposure in exposures
     )
-    return fit_learned_consensus(members, counts)
+    return fit_learned_consensus(members, counts, kind)
 
 
-def fit_weights(exposures: Sequence[Exposure]) -> tuple[int, ...]:
+def fit_weights(exposures: Sequence[Exposure], four: Sequence[str]) -> tuple[int, ...]:
     """Try all weights of 0 to 3 for four detections.
 
     Parameters
     ----------
     exposures : `~collections.abc.Sequence` [`Exposure`]
         Exposures to learn from.
+    four : `~collections.abc.Sequence` [`str`]
+        The detections.
 
     Returns
     -------
@@ -319,14 +211,14 @@ def fit_weights(exposures: Sequence[Exposure]) -> tuple[int, ...]:
     """
     counts = add_counts(
         ComparedMasks(
-            (*detection_bits(FOUR), *truth_bits([np.nan])),
-            (*_of(exposure.masks, FOUR), exposure.truth),
+            (*detection_bits(four), *truth_bits([np.nan])),
+            (*_of(exposure.masks, four), exposure.truth),
             exposure.usable,
         ).count()
         for exposure in exposures
     )
     code, n = np.asarray(counts["code"], dtype=np.int64), np.asarray(counts["n"])
-    votes, is_true = (code[:, np.newaxis] >> np.arange(len(FOUR))) & 1, code >> len(FOUR) & 1 == 1
+    votes, is_true = (code[:, np.newaxis] >> np.arange(len(four))) & 1, code >> len(four) & 1 == 1
 
     def dice(weights: tuple[int, ...]) -> float:
         voted = 2 * votes @ np.array(weights) >= max(sum(weights), 1)
@@ -335,22 +227,24 @@ def fit_weights(exposures: Sequence[Exposure]) -> tuple[int, ...]:
     return max(((a, b, c, d) for a, b, c, d in np.ndindex(4, 4, 4, 4)), key=dice)
 
 
-def rank(exposures: Sequence[Exposure]) -> tuple[Table, Table]:
+def rank(exposures: Sequence[Exposure], names: Sequence[str]) -> tuple[Table, Table]:
     """Rank all votes of all subsets from joint counts.
 
     Parameters
     ----------
     exposures : `~collections.abc.Sequence` [`Exposure`]
         Exposures with truth.
+    names : `~collections.abc.Sequence` [`str`]
+        The detections.
 
     Returns
     -------
     ranking, steps : `astropy.table.Table`
         What `rank_votes` and `rank_steps` return.
     """
-    bits = (*detection_bits(list(FINDERS)), *truth_bits([np.nan]))
+    bits = (*detection_bits(names), *truth_bits([np.nan]))
     compared = [
-        ComparedMasks(bits, (*_of(exposure.masks, list(FINDERS)), exposure.truth), exposure.usable)
+        ComparedMasks(bits, (*_of(exposure.masks, names), exposure.truth), exposure.usable)
         for exposure in exposures
     ]
     clusters, objects = [], []
@@ -358,7 +252,7 @@ def rank(exposures: Sequence[Exposure]) -> tuple[Table, Table]:
         counts = cluster_counts(masks)
         counts["visit"], counts["detector"] = number, 0
         clusters.append(counts)
-        objects.append(make_object_table(masks, exposures[number].image, reference=len(FINDERS)))
+        objects.append(make_object_table(masks, exposures[number].image, reference=len(names)))
     tables = VoteTables(
         counts=add_counts(masks.count() for masks in compared),
         counts_dilated=add_counts(masks.count_dilated() for masks in compared),
@@ -368,7 +262,7 @@ def rank(exposures: Sequence[Exposure]) -> tuple[Table, Table]:
         clusters=vstack(clusters),
     )
     wall_times = {
-        name: float(np.median([exposure.wall_times[name] for exposure in exposures])) for name in FINDERS
+        name: float(np.median([exposure.wall_times[name] for exposure in exposures])) for name in names
     }
     ranking = rank_votes(bits, tables, wall_times)
     return ranking, rank_steps(ranking)

@@ -35,7 +35,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from consensus_saao import BAD_PLANES, FLAWED, prepare
+from consensus_exposures import BAD_PLANES, FLAWED, prepare
 
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 from lsst.images import Box

@@ -63,18 +63,18 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     for path in sorted(DATA.glob("*.json")):
         recorded = json.loads(path.read_text())
         if "connections" in recorded:
-            _provide(monkeypatch, recorded["class"], make_pipeline_task(recorded))
+            provide(monkeypatch, recorded["class"], make_pipeline_task(recorded))
     for full_name, name in INSTRUMENTS.items():
-        _provide(monkeypatch, full_name, make_instrument(full_name.rpartition(".")[2], name))
+        provide(monkeypatch, full_name, make_instrument(full_name.rpartition(".")[2], name))
     catalog = type("Catalog", (), {"asAstropy": lambda self: astropy.table.Table()})
-    _provide(monkeypatch, "lsst.afw.table.Catalog", catalog)
-    _provide(monkeypatch, "lsst.afw.table.SourceCatalog", type("SourceCatalog", (catalog,), {}))
+    provide(monkeypatch, "lsst.afw.table.Catalog", catalog)
+    provide(monkeypatch, "lsst.afw.table.SourceCatalog", type("SourceCatalog", (catalog,), {}))
     exposure = type("Exposure", (), {})
-    _provide(monkeypatch, "lsst.afw.image.Exposure", exposure)
-    _provide(monkeypatch, "lsst.afw.image.ExposureF", type("ExposureF", (exposure,), {}))
+    provide(monkeypatch, "lsst.afw.image.Exposure", exposure)
+    provide(monkeypatch, "lsst.afw.image.ExposureF", type("ExposureF", (exposure,), {}))
 
 
-def _provide(monkeypatch: pytest.MonkeyPatch, full_name: str, value: type) -> None:
+def provide(monkeypatch: pytest.MonkeyPatch, full_name: str, value: type) -> None:
     """Put a class where its full name says, with the modules above it."""
     module_name, _, name = full_name.rpartition(".")
     parts = module_name.split(".")

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -83,3 +84,45 @@ def test_unknown_case_is_an_error():
     result = run_bench("no_such_engine")
     assert result.returncode != 0
     assert "No case has no_such_engine in its name" in result.stderr
+
+
+def scale():
+    """Return the module of benchmarks/scale.py."""
+    sys.path.insert(0, str(BENCH.parent))
+    try:
+        return importlib.import_module("scale")
+    finally:
+        sys.path.remove(str(BENCH.parent))
+
+
+def metadata(begin, end, cpu, memory, **butler):
+    """Return what the executor notes of a quantum, as far as it counts."""
+    moments = {"prepUtc": f"2030-01-01T00:00:{begin:02}+00:00", "endUtc": f"2030-01-01T00:00:{end:02}+00:00"}
+    moments |= {"prepCpuTime": 4.0, "endCpuTime": 4.0 + cpu}
+    moments |= {"prepMaxResidentSetSize": 400e6, "endMaxResidentSetSize": memory}
+    return moments | {"butler_metrics": {"time_in_get": 0.0, "time_in_put": 0.0} | butler}
+
+
+def test_scale_adds_up_quanta_and_extrapolates():
+    module = scale()
+    step = module.Step("find", "detector")
+    module._add_quantum(step, metadata(1, 4, 2.5, 600e6, time_in_get=0.5))
+    module._add_quantum(step, metadata(2, 9, 3.0, 500e6, time_in_get=0.25, time_in_put=1.0))
+    assert (step.quanta, step.wall, step.cpu, step.start) == (2, 10.0, 5.5, 8.0)
+    assert (step.read, step.write, step.memory_before, step.memory) == (0.75, 1.0, 400.0, 600.0)
+    grown = step.extrapolate(10.0)
+    # More detectors, each in a process of its own: no more memory in any.
+    assert (grown.quanta, grown.wall, grown.start, grown.memory) == (20, 100.0, 80.0, 600.0)
+    gather = module.Step("gather", "visit", quanta=1, wall=2.0, start=4.0, memory_before=400.0, memory=410.0)
+    grown = gather.extrapolate(10.0)
+    assert (grown.quanta, grown.wall, grown.start, grown.memory) == (1, 20.0, 4.0, 500.0)
+    total = module._total([step, gather])
+    assert (total.quanta, total.wall, total.memory) == (3, 12.0, 600.0)
+    table = module._list_table(module._step_rows([step, gather], total), "What it took")
+    assert table[0] == ".. list-table:: What it took"
+    assert [line for line in table if line.startswith("   * -")] == [
+        "   * - Step",
+        "   * - ``find``",
+        "   * - ``gather``",
+        "   * - all",
+    ]

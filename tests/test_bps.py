@@ -12,15 +12,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import stack_standins
 from click.testing import CliRunner
+from hardening import PIPELINE, assert_same, call, refs_of, results, run_words, simulate_words, stray_files
 
 from lsst.ctrl.bps import BpsConfig
 from lsst.daf.butler import Butler
@@ -110,3 +114,41 @@ def test_submission_gives_what_pipetask_gives(tmp_path: Path, monkeypatch: pytes
                         np.testing.assert_array_equal(one[name], other[name], f"{dataset_type.name} {name}")
                 n_tables += 1
         assert n_tables > 20
+
+
+@pytest.mark.slow
+def test_submission_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ``bps restart`` nothing is lost, and nothing is there twice."""
+    monkeypatch.setenv("MEAS_COSMICRAYS_DIR", str(ROOT))
+    monkeypatch.setenv("BPS_WMS_SERVICE_CLASS", SITES["parsl_local"])
+    # Jobs find pipetask and butler by name.
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    # Where the submission and its logs are put.
+    monkeypatch.setenv("PWD", str(tmp_path))
+    log, repo, run = tmp_path / "log", tmp_path / "repo", "u/killed/1"
+    call(log, *simulate_words(repo, "--detectors", 2))
+    call(log, *run_words(repo, "u/whole", "--output-run", "u/whole/1"))
+    (tmp_path / "submit.yaml").write_text(
+        f"pipelineYaml: {PIPELINE}\nincludeConfigs:\n"
+        "  - ${MEAS_COSMICRAYS_DIR}/bps/common.yaml\n"
+        "  - ${MEAS_COSMICRAYS_DIR}/bps/sites/parsl_local.yaml\n"
+    )
+    words = ["bps", "submit", "submit.yaml", "-b", str(repo), "-i", INPUT, "-o", "u/killed", "--output-run"]
+    submission = subprocess.Popen([*words, run], cwd=tmp_path)
+    while not any((repo / run).glob("cr_mask_morphological_science/**/*.fits")):
+        assert submission.poll() is None, "it ended before a mask was there"
+        time.sleep(0.1)
+    for process in [psutil.Process(submission.pid), *psutil.Process(submission.pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    submission.wait()
+    with Butler.from_config(str(repo)) as butler:
+        assert run not in butler.collections.query("*")
+    subprocess.run(["bps", "restart", "--id", f"submit/{run}"], cwd=tmp_path, check=True)
+    assert_same(results(repo, run), results(repo, "u/whole"))
+    found, expected = (
+        sorted((ref.datasetType.name, str(ref.dataId)) for ref in refs_of(repo, collection))
+        for collection in (run, "u/whole")
+    )
+    assert found == expected
+    assert stray_files(repo) == []

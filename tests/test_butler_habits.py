@@ -12,13 +12,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from hardening import CONTINUE, assert_same, call, refs_of, results, run_words, simulate_words, stray_files
 
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, MissingDatasetTypeError
 from lsst.meas.cosmicrays.tasks import FindCosmicRaysConfig, config_digest
 
 pytestmark = pytest.mark.slow
@@ -81,6 +83,34 @@ def test_new_run_in_front(repo: Path, tmp_path: Path) -> None:
     call(tmp_path / "log", "butler", "remove-runs", repo, "u/run/2", "--no-confirm", "--force")
     assert_same(results(repo, "u/run"), before)
     assert stray_files(repo) == []
+
+
+def test_new_run_of_what_a_collection_lacks(repo: Path, tmp_path: Path) -> None:
+    """Only one detector of a step is missing, and only that is made."""
+    log, before = tmp_path / "log", results(repo, "u/run")
+    prune = ["butler", "prune-datasets", repo, "u/run/1", "--purge", "u/run/1", "--no-confirm"]
+    for name in (MASK, "findCosmicRaysScience_metadata"):
+        call(log, *prune, "--datasets", name, "--where", "instrument = 'SimHSC' AND detector = 1")
+    words = run_words(repo, "u/run", "--output-run", "u/run/2", "--skip-existing-in", "u/run")
+    call(log, *words)
+    made = {(ref.datasetType.name, ref.dataId.get("detector")) for ref in refs_of(repo, "u/run/2")}
+    assert (MASK, 1) in made
+    assert not {("difference_image", 0), ("difference_image", 1), (MASK, 0)} & made
+    assert_same(results(repo, "u/run"), before)
+
+
+def test_names_are_retired(repo: Path, tmp_path: Path) -> None:
+    log, name = tmp_path / "log", "cr_mask_mask_plane_science"
+    with Butler.from_config(str(repo)) as butler:
+        assert butler.get_dataset_type(name).storageClass_name == "MaskV2"
+    retire = ["butler", "remove-dataset-type", repo, name]
+    call(log, *retire, status=1)
+    with Butler.from_config(str(repo)) as butler:
+        assert len(butler.query_datasets(name, "u/run")) == 2
+    call(log, "butler", "remove-runs", repo, "u/run/1", "--no-confirm", "--force")
+    call(log, *retire)
+    with Butler.from_config(str(repo)) as butler, pytest.raises(MissingDatasetTypeError):
+        butler.get_dataset_type(name)
 
 
 def test_pruned_masks_are_made_again(repo: Path, tmp_path: Path) -> None:
@@ -151,3 +181,24 @@ def test_export_and_import(processed: Path, tmp_path: Path) -> None:
 
 def test_provenance(processed: Path) -> None:
     assert_provenance(processed)
+
+
+def test_every_result_names_what_made_it(processed: Path) -> None:
+    """Masks when they are read, tables in their files."""
+    quanta: dict[str, set[str]] = {}
+    with Butler.from_config(str(processed)) as butler:
+        for ref in refs_of(processed, "u/run"):
+            if not ref.datasetType.name.startswith("cr_"):
+                continue
+            if ref.datasetType.storageClass_name == "MaskV2":
+                made = str(butler.get(ref).butler_provenance.quantum_id)
+            else:
+                stored = pyarrow.parquet.read_schema(butler.getURI(ref).ospath).metadata[b"table_meta_yaml"]
+                facts = dict(re.findall(r"\{LSST\.BUTLER\.([A-Z._]+): ([^}]*)\}", stored.decode()))
+                assert (facts["ID"], facts["RUN"]) == (str(ref.id), ref.run)
+                assert int(facts["N_INPUTS"]) > 0
+                made = facts["QUANTUM"]
+            quanta.setdefault(made, set()).add(ref.datasetType.name)
+    # Two detectors of three tasks, and one visit.
+    assert len(quanta) == 7
+    assert sum(any(name.startswith("cr_visit_") for name in names) for names in quanta.values()) == 1

@@ -20,6 +20,7 @@ from scipy import ndimage
 from lsst.meas.cosmicrays.comparison import (
     TRUTH_SIGMAS,
     ComparedMasks,
+    SourceTableError,
     detection_bits,
     find_components,
     make_object_table,
@@ -208,6 +209,36 @@ def test_true_cosmic_rays_of_objects() -> None:
     table = make_object_table(masks, np.zeros(SHAPE, np.float32), reference=2, true_cosmic_rays=catalogue)
     assert table["true_id"].tolist() == [11, 13]
     assert table["true_kind"].tolist() == ["worm", "delta"]
+
+
+def test_catalogues_with_rows_of_unknown_position_or_charge() -> None:
+    truth = np.zeros(SHAPE, bool)
+    truth[5, 3:6] = True
+    masks = ComparedMasks(BITS, (truth, truth, truth), np.ones(SHAPE, bool))
+    charge = np.where(truth, 40.0, 0.0).astype(np.float32)
+    charge[5, 3] = np.nan
+    rows = {
+        "id": [1, 2],
+        "x": [np.nan, 5.0],
+        "y": [5.0, 5.0],
+        "charge": [900.0, 80.0],
+        "kind": ["worm", "muon"],
+    }
+    table = make_object_table(
+        masks,
+        np.zeros(SHAPE, np.float32),
+        reference=2,
+        true_charge=charge,
+        stars=Table({"x": [4.0, np.inf, 4.0], "y": [np.nan, 5.0, 8.0]}),
+        true_cosmic_rays=Table(rows),
+    )
+    assert (table["true_id"][0], table["true_kind"][0]) == (2, "muon")
+    assert table["star_distance"][0] == 3.0
+    assert (table["charge"][0], table["peak"][0]) == (80.0, 40.0)
+    with pytest.raises(SourceTableError, match=r"lacks x \(pixels\); it has ra, y"):
+        make_object_table(
+            masks, np.zeros(SHAPE, np.float32), reference=2, stars=Table({"ra": [1.0], "y": [1.0]})
+        )
 
 
 def test_block_background() -> None:

@@ -136,7 +136,12 @@ def test_what_sources_truly_are() -> None:
     cosmic_rays = np.zeros(SHAPE, bool)
     cosmic_rays[5, 5] = cosmic_rays[10, 10] = True
     variables = Table(
-        {"id": [31, 32], "x": [110.5, 101.0], "y": [60.0, 69.0], "kind": ["variable", "transient"]}
+        {
+            "id": [31, 30, 32],
+            "x": [110.5, np.nan, 101.0],
+            "y": [60.0, 60.0, 69.0],
+            "kind": ["variable", "variable", "transient"],
+        }
     )
     sources = make_sources([105.0, 110.0, 118.0, 118.0, 102.0], [52.0, 60.0, 68.0, 52.0, 69.0])
     dipole = np.array([False, False, True, False, True])

@@ -29,7 +29,6 @@ from lsst.meas.cosmicrays.comparison import (
     bootstrap_sums,
     catalogue_pairs,
     cluster_counts,
-    clusters_to_keep,
     compare_detector,
     confusion,
     confusion_table,
@@ -37,6 +36,7 @@ from lsst.meas.cosmicrays.comparison import (
     detection_bits,
     joint_counts,
     mask_pairs,
+    needs_clusters,
     percentile_interval,
     place_table,
     read_bits,
@@ -273,9 +273,21 @@ def test_many_detectors_are_resampled_as_a_whole() -> None:
     other = make_table(gathered, n_replicates=400, seed=4)
     assert (table["purity_lo"] == again["purity_lo"]).all()
     assert (table["purity_lo"] != other["purity_lo"]).any()
-    assert len(clusters_to_keep(gathered["detections"], gathered["cluster_counts"])) == 0
+    assert not needs_clusters(gathered["detections"])
     fewer = gather({i: random_masks(i, missing=(0,) if i == 1 else ()) for i in range(8)})
-    assert clusters_to_keep(fewer["detections"], fewer["cluster_counts"]) is fewer["cluster_counts"]
+    assert needs_clusters(fewer["detections"])
+
+
+def test_two_masks_of_many_detectors_that_share_few() -> None:
+    """Each is on eight detectors, but both are only on four."""
+    missing = {**dict.fromkeys(range(4), (0,)), **dict.fromkeys(range(8, 12), (1,))}
+    gathered = gather({i: random_masks(i, missing=missing.get(i, ())) for i in range(12)})
+    assert needs_clusters(gathered["detections"])
+    row = find_row(make_table(gathered), "pixel", "one", "two")
+    assert (row["interval"], row["n_detectors"]) == ("bootstrap_objects", 4)
+    assert row["purity_lo"] < row["purity"] < row["purity_hi"]
+    apart = gather({i: random_masks(i, missing=(0,) if i < 8 else (1,)) for i in range(16)})
+    assert not needs_clusters(apart["detections"])
 
 
 def test_nothing_found_is_null() -> None:

@@ -28,11 +28,14 @@ from lsst.meas.cosmicrays.comparison import (
     ModelFormatError,
     NoMasksError,
     PatternCounts,
+    Voter,
+    VoterNameError,
     fit_learned_consensus,
     vote_by_cosmic_ray,
     vote_by_pixel,
     vote_by_weight,
     votes_needed,
+    votes_of,
 )
 from lsst.meas.cosmicrays.finders import (
     ConsensusConfigError,
@@ -87,10 +90,34 @@ def make_rule(name: str, **values: Any) -> ConsensusRule:
     return rule_class(config)
 
 
-def fitted(n: int, seed: int = 3) -> tuple[LearnedConsensus, list[np.ndarray], np.ndarray]:
+def fitted(
+    n: int, seed: int = 3, kind: str = "logistic"
+) -> tuple[LearnedConsensus, list[np.ndarray], np.ndarray]:
     masks = random_masks(seed, n)
     truth = np.sum(masks, axis=0) * 2 > n
-    return fit_learned_consensus(NAMES[:n], PatternCounts.count(masks, truth)), masks, truth
+    return fit_learned_consensus(NAMES[:n], PatternCounts.count(masks, truth), kind), masks, truth
+
+
+def brute_cells(pattern: tuple[int, ...]) -> list[object]:
+    """Return the cell of a pattern in each table, from coarse to fine."""
+    n = len(pattern) // 2
+    flags, near = pattern[:n], pattern[n:]
+    extents = tuple("none" if count == 0 else "few" if count < 3 else "many" for count in near)
+    return [(), sum(flags), flags, (flags, sum(count > 0 for count in near)), (flags, extents)]
+
+
+def brute_table(masks: list[np.ndarray], truth: np.ndarray, pattern: tuple[int, ...]) -> float:
+    """Return the share of true pixels in the cells around a pattern."""
+    seen = [
+        (brute_cells(other), bool(truth[y, x]))
+        for y, x in np.ndindex(SHAPE)
+        if any(other := brute_patterns(masks, y, x))
+    ]
+    estimate = sum(true for _, true in seen) / len(seen)
+    for level, cell in enumerate(brute_cells(pattern)):
+        inside = [true for cells, true in seen if cells[level] == cell]
+        estimate = (sum(inside) + 16.0 * estimate) / (len(inside) + 16.0)
+    return estimate
 
 
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 5), k=st.integers(1, 5))
@@ -201,7 +228,7 @@ def test_learned_rule(n: int) -> None:
         if not there:
             continue
         probability = rule.probability({NAMES[number]: masks[number] for number in there})
-        coefficients = rule.coefficients[tuple(there)]
+        coefficients = rule.models[tuple(there)].coefficients  # type: ignore[attr-defined]
         for y, x in np.ndindex(SHAPE):
             pattern = brute_patterns([masks[number] for number in there], y, x)
             if not any(pattern):
@@ -219,8 +246,48 @@ def test_learned_rule(n: int) -> None:
             assert probability[y, x] == pytest.approx(1.0 / (1.0 + math.exp(-logit)), rel=1e-4, abs=1e-6)
 
 
-def test_learned_rule_learns() -> None:
-    rule, masks, truth = fitted(3)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 3))
+@settings(deadline=None, max_examples=5)
+def test_learned_table(seed: int, n: int) -> None:
+    """The probability of every pixel is that of its cell, also of patterns
+    that the fit did not see.
+    """
+    rule, fitted_masks, truth = fitted(n, kind="table")
+    masks = random_masks(seed, n, density=0.5)
+    probability = rule.probability(dict(zip(NAMES, masks, strict=False)))
+    known: dict[tuple[int, ...], float] = {}
+    for y, x in np.ndindex(SHAPE):
+        pattern = brute_patterns(masks, y, x)
+        if not any(pattern):
+            assert probability[y, x] == 0.0
+            continue
+        if pattern not in known:
+            known[pattern] = brute_table(fitted_masks, truth, pattern)
+        assert probability[y, x] == pytest.approx(known[pattern], rel=1e-6)
+
+
+def test_learned_table_with_a_missing_mask() -> None:
+    _, masks, truth = fitted(3)
+    every = fit_learned_consensus(NAMES, PatternCounts.count(masks, truth), "table")
+    two = fit_learned_consensus(NAMES[::2], PatternCounts.count(masks[::2], truth), "table")
+    there = {NAMES[0]: masks[0], NAMES[2]: masks[2]}
+    np.testing.assert_array_equal(every.probability(there), two.probability(there))
+
+
+def test_table_of_a_finder_that_finds_nothing() -> None:
+    masks = [random_masks(3, 1)[0], np.zeros(SHAPE, bool)]
+    rule = fit_learned_consensus(NAMES[:2], PatternCounts.count(masks, masks[0]), "table")
+    again = LearnedConsensus.from_json(rule.to_json())
+    alone = again.probability({NAMES[1]: masks[0]})
+    assert not alone.any()
+    np.testing.assert_array_equal(
+        again.decide(again.probability(dict(zip(NAMES, masks, strict=False)))), masks[0]
+    )
+
+
+@pytest.mark.parametrize("kind", ["logistic", "table"])
+def test_learned_rule_learns(kind: str) -> None:
+    rule, masks, truth = fitted(3, kind=kind)
     given_masks = dict(zip(NAMES, masks, strict=True))
     mask = rule.decide(rule.probability(given_masks))
     np.testing.assert_array_equal(mask, truth)
@@ -230,7 +297,7 @@ def test_fit_is_the_likeliest() -> None:
     """No small change of a coefficient makes the data likelier."""
     counts = PatternCounts.count(random_masks(8, 2), random_masks(9, 1)[0])
     rule = fit_learned_consensus(NAMES[:2], counts)
-    best = rule.coefficients[(0, 1)]
+    best = rule.models[(0, 1)].coefficients  # type: ignore[attr-defined]
     patterns = counts.patterns.astype(float)
     patterns[:, 2:] /= 8.0
     columns = [np.ones(len(patterns)), *patterns.T]
@@ -259,8 +326,9 @@ def test_core_threshold() -> None:
     assert np.count_nonzero(rule.decide(probability, 0.4)) == 5
 
 
-def test_learned_rule_as_text(tmp_path: Path) -> None:
-    rule, masks, _ = fitted(3)
+@pytest.mark.parametrize("kind", ["logistic", "table"])
+def test_learned_rule_as_text(tmp_path: Path, kind: str) -> None:
+    rule, masks, _ = fitted(3, kind=kind)
     again = LearnedConsensus.from_json(rule.to_json())
     given_masks = dict(zip(NAMES, masks, strict=True))
     np.testing.assert_array_equal(again.probability(given_masks), rule.probability(given_masks))
@@ -278,8 +346,27 @@ def test_damaged_texts() -> None:
     for damaged in (text[:100], "{}", "[1]", "{" + text, json.dumps({**content, "format": "other"})):
         with pytest.raises(ModelFormatError):
             LearnedConsensus.from_json(damaged)
-    content["coefficients"][0]["values"] = [1.0]
-    with pytest.raises(ModelFormatError, match="a_science: fit it again"):
+    content["models"][0]["values"] = [1.0]
+    with pytest.raises(ModelFormatError, match="damaged for a_science: 5 finite"):
+        LearnedConsensus.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tables: tables[:-1],
+        lambda tables: [*tables[:-1], [[2, 1], [0.5, 0.5]]],
+        lambda tables: [*tables[:-1], [[1, 2], [0.5]]],
+        lambda tables: [*tables[:-1], [[1, 2], [0.5, 1.5]]],
+        lambda tables: [*tables[:-1], [["one"], [0.5]]],
+        lambda tables: [*tables[:-1], 5],
+        lambda tables: 5,
+    ],
+)
+def test_damaged_tables(damage: Any) -> None:
+    content = json.loads(fitted(2, kind="table")[0].to_json())
+    content["models"][1]["values"] = damage(content["models"][1]["values"])
+    with pytest.raises(ModelFormatError):
         LearnedConsensus.from_json(json.dumps(content))
 
 
@@ -332,6 +419,26 @@ def test_probability_in_place_of_a_mask() -> None:
     np.testing.assert_allclose(
         share, (masks[NAMES[0]] + probability + masks[NAMES[2]]) / 3.0, rtol=1e-5, atol=1e-6
     )
+
+
+def test_voters() -> None:
+    mask, probability = np.array([[True, False, True]]), np.array([[0.1, 0.7, np.nan]], dtype=np.float32)
+    names = ("a_science", "b_science>=0.1", "b_science>=0.5", "b_science", "c_science>=0.5")
+    votes = votes_of(names, {"a_science": mask}, {"a_science": probability, "b_science": probability})
+    assert {name: None if vote is None else vote.tolist() for name, vote in votes.items()} == {
+        "a_science": [[True, False, True]],
+        "b_science>=0.1": [[True, True, False]],
+        "b_science>=0.5": [[False, True, False]],
+        "b_science": None,
+        "c_science>=0.5": None,
+    }
+    assert Voter.parse("b_science>=.25") == Voter("b_science>=.25", "b_science", 0.25)
+    for name in ("", "a-b", "a>0.5", "a>=", "a>=x", ">=0.5", "a>=0.5 "):
+        with pytest.raises(VoterNameError, match="no name of a detection"):
+            Voter.parse(name)
+    for name in ("a>=0", "a>=1.5"):
+        with pytest.raises(VoterNameError, match="more than 0 and at most 1"):
+            Voter.parse(name)
 
 
 @pytest.mark.parametrize("name", ["pixel_votes", "cosmic_ray_votes", "weights"])

@@ -201,6 +201,18 @@ def test_flux_next_to_missing_pixels() -> None:
     assert source["flux"] == pytest.approx(9000.0, rel=0.01)
 
 
+def test_large_region_with_thousands_of_peaks_is_one_source() -> None:
+    """As where the template was subtracted badly."""
+    rng = np.random.default_rng(1)
+    image = rng.normal(0.0, 1.0, (340, 340)).astype(np.float32)
+    image[20:320, 20:320] += rng.exponential(30.0, (300, 300)).astype(np.float32)
+    nothing = np.zeros(image.shape, dtype=bool)
+    result = detect_dia_sources(image, np.ones_like(image), gaussian_kernel(2.5), {}, nothing)
+    (source,) = result.sources
+    assert source["n_pixels"] >= 300 * 300
+    np.testing.assert_array_equal(result.detected[20:320, 20:320], True)
+
+
 def test_nothing() -> None:
     result = detect(draw([], seed=None))
     assert len(result.sources) == 0

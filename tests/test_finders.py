@@ -27,6 +27,7 @@ from lsst.meas.cosmicrays.engines.morphological import find_cosmic_rays
 from lsst.meas.cosmicrays.finders import (
     AlreadyInterpolatedError,
     AstroScrappyFinderConfig,
+    CosmicRayFinderError,
     CosmicRayFinderTask,
     EngineNotAvailableError,
     NoUsablePixelsError,
@@ -215,11 +216,7 @@ class TestEveryFinder:
     def test_images_smaller_than_the_kernel(
         self, working: WorkingImage, name: str, shape: tuple[int, int]
     ) -> None:
-        crop = (slice(0, shape[0]), slice(0, shape[1]))
-        planes = {plane: np.zeros(shape, bool) for plane in working.planes}
-        image = dataclasses.replace(
-            working, image=working.image[crop], variance=working.variance[crop], planes=planes
-        )
+        image = crop(working, *shape)
         assert make_finder(name).run(image).mask.shape == shape
 
 
@@ -260,6 +257,25 @@ def test_saturation_in_other_units_is_warned_of(
     caplog.clear()
     make_finder("astroscrappy", engine="reference").run(working)
     assert "reach satlevel" not in caplog.text
+
+
+def crop(image: WorkingImage, ny: int, nx: int) -> WorkingImage:
+    planes = {plane: np.zeros((ny, nx), bool) for plane in image.planes}
+    pixels, variance = image.image[:ny, :nx], image.variance[:ny, :nx]
+    return dataclasses.replace(image, image=pixels, variance=variance, planes=planes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [((1, 1), {}), ((2, 60), {}), ((80, 6), {}), ((12, 12), {"fsmode": "convolve", "psfsize": 21})],
+)
+def test_original_is_kept_from_images_on_which_it_crashes(
+    working: WorkingImage, shape: tuple[int, int], settings: dict[str, Any]
+) -> None:
+    finder = make_finder("astroscrappy", engine="reference", **settings)
+    with pytest.raises(CosmicRayFinderError, match=rf"has {shape[1]} x {shape[0]} pixels.*engine='fast'"):
+        finder.run(crop(working, *shape))
+    assert finder.run(crop(working, 21, 40)).mask.shape == (21, 40)
 
 
 @pytest.mark.parametrize(

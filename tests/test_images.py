@@ -125,6 +125,12 @@ def test_masked_image_needs_psf_and_unit(caplog: pytest.LogCaptureFixture) -> No
     assert set(working.planes) == {"BAD", "ODD"}
 
 
+def test_counts_are_adu() -> None:
+    config = WorkingImageConfig(psfFwhm=3.0, gain=2.0)
+    working = read_image(masked_image(u.count), config)
+    assert (working.unit, working.scale) == ("adu", 2.0)
+
+
 def test_noise_gives_the_scale_of_njy_without_calibration(caplog: pytest.LogCaptureFixture) -> None:
     rng = np.random.default_rng(5)
     electrons = rng.exponential(3000.0, size=(200, 210))

@@ -17,6 +17,7 @@ import warnings
 import numpy as np
 import pytest
 from ingest_files import READ_NOISE, SHAPE, SIGMA, SKY, make_scene, star_positions
+from scipy.ndimage import gaussian_filter
 
 from lsst.images.psfs import GaussianPointSpreadFunction, PiffWrapper
 from lsst.meas.cosmicrays.engines.psf import gaussian_kernel
@@ -66,6 +67,19 @@ def test_stars_on_bad_pixels_are_left_out() -> None:
     bad[round(stars.y[0]), round(stars.x[0])] = True
     fewer = find_stars(subtract_sky(image, bad), variance, bad)
     assert np.hypot(fewer.x - stars.x[0], fewer.y - stars.y[0]).min() > 3.0
+
+
+def test_stars_are_found_however_crowded() -> None:
+    """As in a globular cluster, where all are one group of pixels."""
+    rng = np.random.default_rng(3)
+    shape = (600, 600)
+    scene = np.zeros(shape)
+    np.add.at(scene, tuple(rng.integers(9, 590, (2, 20000))), 10 ** rng.uniform(2.5, 5.5, 20000))
+    image = rng.poisson(300.0 + gaussian_filter(scene, 1.3)).astype(np.float32)
+    bad = np.zeros(shape, dtype=bool)
+    stars = of_common_size(find_stars(subtract_sky(image, bad), image, bad))
+    assert len(stars) > 30
+    assert np.median(stars.fwhm) == pytest.approx(1.3 * SIGMA_TO_FWHM, rel=0.15)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from pathlib import Path
 from typing import Any
 
+import astropy.wcs
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from ingest_files import (
     GAIN,
@@ -31,7 +34,8 @@ from ingest_files import (
     write_mask,
 )
 
-from lsst.meas.cosmicrays.ingest.errors import IngestError
+from lsst.meas.cosmicrays.ingest.checksums import wrong_sums
+from lsst.meas.cosmicrays.ingest.errors import IngestError, IngestWarning
 from lsst.meas.cosmicrays.ingest.fits_files import read_image_array
 from lsst.meas.cosmicrays.ingest.headers import Quantities, parse_section
 from lsst.meas.cosmicrays.ingest.identity import KnownImages
@@ -371,8 +375,109 @@ def test_bad_wcs_counts_as_none(tmp_path: Path) -> None:
     assert read_one(write_image(tmp_path / "c.fits", wcs=False)).wcs is None
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"},
+        {"CTYPE1": "GLAT-TAN", "CTYPE2": "GLON-TAN", "LONPOLE": 150.0},
+        {"RADESYS": "FK4", "EQUINOX": 1950.0},
+        {"EQUINOX": 1950.0, "CRVAL2": 89.0},
+        {"RADESYS": "FK5", "EQUINOX": 1975.0, "CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_1": 1.01},
+    ],
+)
+def test_coordinates_of_other_systems_become_icrs(tmp_path: Path, header: dict[str, Any]) -> None:
+    path = write_image(tmp_path / "a.fits", header={"CD1_2": 2e-5, "CD2_1": 3e-5, **header})
+    x, y = np.array([0.0, 70.0, 140.0]), np.array([0.0, 100.0, 20.0])
+    with fits.open(path) as hdus:
+        del hdus[0].header["DATE-OBS"]  # Of which astropy warns.
+        expected = astropy.wcs.WCS(hdus[0].header).pixel_to_world(x, y).icrs
+    wcs = read_one(path).wcs
+    assert wcs is not None
+    found = SkyCoord(wcs.pixel_to_world(x, y), frame="icrs")
+    assert found.separation(expected).arcsec.max() < 0.01
+    assert wcs.wcs.radesys == "ICRS"
+
+
+def test_coordinates_that_cannot_become_icrs_count_as_none(tmp_path: Path) -> None:
+    header = {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR"}
+    assert read_one(write_image(tmp_path / "a.fits", header=header)).wcs is None
+
+
 def test_read_image_array(tmp_path: Path) -> None:
     path = write_mask(tmp_path / "bad.fits", np.eye(5))
     np.testing.assert_array_equal(read_image_array(path), np.eye(5))
     with pytest.raises(IngestError, match=r"bad.fits: has the shape \(5, 5\)"):
         read_image_array(path, (5, 6))
+
+
+def write_with_sums(path: Path) -> list[int]:
+    """Write an image of every kind, and return where their data begin."""
+    image = (make_scene(n_stars=2, shape=(20, 30))[0] / 2.0).astype(np.float32)
+    extensions = [fits.ImageHDU(image), fits.CompImageHDU(image), fits.ImageHDU(image[:1, :1], name="X")]
+    fits.HDUList([fits.PrimaryHDU(), *extensions]).writeto(path, checksum=True)
+    with fits.open(path) as hdus:
+        return [hdu.fileinfo()["datLoc"] for hdu in hdus]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_sums_that_are_wrong(tmp_path: Path, packed: bool) -> None:
+    """Data that were damaged, and a header that was changed, are named."""
+    path = tmp_path / "a.fits"
+    data = write_with_sums(path)
+    content = bytearray(path.read_bytes())
+    # A byte of the pixels, one of compressed ones, and a letter of a header.
+    content[data[1] + 5] ^= 1
+    content[data[2] + 3] ^= 1
+    place = content.find(b"EXTNAME", data[2])
+    content[place + 11] = ord("Y")
+    for damaged, expected in (
+        (path.read_bytes(), {}),
+        (content, {1: "DATASUM", 2: "DATASUM", 3: "CHECKSUM"}),
+    ):
+        path.write_bytes(damaged)
+        whole = path
+        if packed:
+            whole = tmp_path / "a.fits.gz"
+            whole.write_bytes(gzip.compress(damaged))
+        with fits.open(whole, memmap=False, lazy_load_hdus=False) as hdus:
+            assert wrong_sums(whole, hdus) == expected
+    with pytest.warns(IngestWarning) as caught:
+        frames = list(read_frames(path, GENERIC))
+    assert len(frames) == 3
+    messages = [str(warning.message) for warning in caught]
+    assert [message.split(" is wrong: ")[0] for message in messages] == [
+        "a.fits[1]: its DATASUM",
+        "a.fits[2]: its DATASUM",
+        "a.fits[3]: its CHECKSUM",
+    ]
+
+
+def test_sums_are_those_of_astropy(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    data = write_with_sums(path)
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(5)
+    for place in [*rng.integers(data[1], data[1] + 2400, 10), *rng.integers(data[2], data[2] + 100, 10)]:
+        damaged = content.copy()
+        damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with fits.open(path, memmap=False, lazy_load_hdus=False, checksum=True) as hdus:
+                wrong = wrong_sums(path, hdus)
+        assert any("Datasum verification failed" in str(warning.message) for warning in caught)
+        assert list(wrong.items()) == [(1 if place < data[1] + 2400 else 2, "DATASUM")]
+
+
+@pytest.mark.parametrize("value", ["", "'                '", "'none'"])
+def test_sums_that_are_not_stated(tmp_path: Path, value: str) -> None:
+    """A blank sum is unknown, and one that is no number is wrong."""
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.ones((4, 4), np.float32)).writeto(path, checksum=True)
+    content = bytearray(path.read_bytes())
+    for keyword in (b"CHECKSUM", b"DATASUM "):
+        place = content.find(keyword + b"= ")
+        content[place + 10 : place + 80] = value.encode().ljust(70)
+    path.write_bytes(content)
+    with fits.open(path, memmap=False) as hdus:
+        assert wrong_sums(path, hdus) == ({0: "DATASUM"} if value == "'none'" else {})

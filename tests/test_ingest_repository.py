@@ -249,6 +249,20 @@ def test_the_good_files_are_ingested_beside_the_bad(
     assert sorted(images_of(butler_of("MyCam"))) == [(1, 0), (501, 1)]
 
 
+def test_wrong_sums_are_noted(tmp_path: Path, run: Callable) -> None:
+    path = write_image(tmp_path / "a.fits", make_scene(n_stars=4)[0])
+    with fits.open(path, memmap=False) as hdus:
+        hdus.writeto(path, checksum=True, overwrite=True)
+        place = hdus[0].fileinfo()["datLoc"]
+    content = bytearray(path.read_bytes())
+    content[place + 7] ^= 1
+    path.write_bytes(content)
+    result = run(path, "--instrument", "MyCam")
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: a.fits[0]: its DATASUM")]
+    assert len(notes) == 1
+    assert "1 images ingested" in result.output
+
+
 def test_no_repository_is_made_for_nothing(tmp_path: Path, run: Callable) -> None:
     run(tmp_path / "absent.fits", "--instrument", "MyCam", status=1)
     assert not (tmp_path / "repo").exists()

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 
 from lsst.daf.butler import Butler
 from lsst.meas.cosmicrays.cli.main import COMMANDS, main
+from lsst.meas.cosmicrays.documentation import FOLDER
 from lsst.meas.cosmicrays.product import product_dir
 
 TOP = Path(__file__).parents[1]
@@ -57,6 +58,7 @@ def test_wheel_runs_the_pipelines_elsewhere(tmp_path: Path, test_butler: Butler)
     assert product.is_relative_to(site)
     assert (product / "config").is_dir()
     assert (product / "bps").is_dir()
+    assert (product / FOLDER / "ingesting.rst").is_file()
     environment["MEAS_COSMICRAYS_DIR"] = str(product)
     pipetask = "from lsst.ctrl.mpexec.cli.pipetask import main; main()"
     repo = str(tmp_path / "repo")

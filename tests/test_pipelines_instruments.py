@@ -44,6 +44,35 @@ OURS = {
     "plotComparison",
     "plotMasks",
 }
+STUDY = {
+    "findTrails",
+    "studyStamps",
+    "studyTrails",
+    "gatherStampStudies",
+    "gatherTrailStudies",
+    "plotDisagreements",
+    "plotStampGalleries",
+    "plotStampStudies",
+    "plotTrailStudies",
+    "tuneFinderScience",
+    "gatherTuningScience",
+    "plotTuningScience",
+    "tuneFinderDifference",
+    "gatherTuningDifference",
+    "plotTuningDifference",
+    "plotExposures",
+    "mapFocalPlane",
+    "plotOverview",
+}
+INTERPOLATION = {
+    "interpolateCosmicRays",
+    "subtractImagesInterpolated",
+    "detectDiaSourcesInterpolated",
+    "compareInterpolation",
+    "gatherVisitInterpolation",
+    "gatherInstrumentInterpolation",
+    "plotInterpolation",
+}
 PROMPT = {"isr", "calibrateImage", "buildTemplate", "subtractImages", "detectAndMeasureDiaSource"}
 
 
@@ -166,6 +195,72 @@ def test_what_is_known_of_cameras(camera: str) -> None:
     assert 100_000 <= finder.nCrPixelMax <= 1_000_000
 
 
+@pytest.mark.parametrize("images", ["afw", "lsst.images"])
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_studies_of_a_processing(camera: str, images: str) -> None:
+    graph = build(f"{camera}/Study.yaml", images=images)
+    assert set(graph.tasks) == OURS | STUDY
+    names = PROCESSINGS["calexp" if camera in ("HSC", "DECam") else "release"]
+    compared = graph.tasks["compareCosmicRays"].config
+    assert compared.doStampImages is True
+    assert compared.truth is None
+    for label in ("tuneFinderScience", "tuneFinderDifference", "plotExposures"):
+        read = inputs(graph, label)
+        assert read["scienceImage"].parent_dataset_type_name == names.science
+        assert read["differenceImage"].parent_dataset_type_name == names.difference
+        assert read["scienceImage"].storage_class_name == ("ExposureF" if images == "afw" else "VisitImage")
+        config = graph.tasks[label].config
+        assert config.reading.unit == names.unit
+        assert config.reading.gain == compared.reading.gain
+    assert inputs(graph, "plotExposures")["templateImage"].parent_dataset_type_name == names.template
+    drawn = graph.tasks["plotDisagreements"].config.detections
+    assert set(drawn) <= set(compared.detections)
+
+
+@pytest.mark.parametrize("processing", PROCESSINGS)
+def test_interpolation_with_the_difference_imaging_of_the_stack(processing: str) -> None:
+    graph = build("HSC/StudyWithInterpolation.yaml", processing=processing)
+    assert set(graph.tasks) == OURS | STUDY | INTERPOLATION
+    names = PROCESSINGS[processing]
+    subtracted = inputs(graph, "subtractImagesInterpolated")
+    assert graph.producer_of(subtracted["science"].parent_dataset_type_name).label == "interpolateCosmicRays"
+    assert subtracted["template"].parent_dataset_type_name == names.template
+    assert subtracted["sources"].parent_dataset_type_name == names.kernel_sources
+    assert graph.dataset_types["dia_source_interpolated"].storage_class_name == "SourceCatalog"
+    compared = inputs(graph, "compareInterpolation")
+    assert compared["diaSources"].parent_dataset_type_name == names.dia_sources
+    assert compared["scienceImage"].parent_dataset_type_name == names.science
+    for name in ("interpolatedDiaSources", "interpolatedDifferenceImage"):
+        producer = graph.producer_of(compared[name].parent_dataset_type_name)
+        assert producer.label == "detectDiaSourcesInterpolated"
+    config = graph.tasks["compareInterpolation"].config
+    assert config.diaSourceColumns.dipole == "ip_diffim_DipoleFit_classification"
+    assert (config.reading.unit, config.reading.pixelSize) == (names.unit, 0.015)
+    # No cosmic ray is masked where they are counted.
+    assert graph.tasks["detectDiaSourcesInterpolated"].config.doFindCosmicRays is False
+
+
+def test_study_from_raw_exposures(tmp_path: Path) -> None:
+    """What the documentation says to write: no output is made twice."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "description: From raw exposures to a study.\n"
+        "imports:\n"
+        "  - location: $AP_PIPE_DIR/pipelines/LSSTCam/ApPipe.yaml\n"
+        "    include: [isr, calibrateImage, buildTemplate, subtractImages, detectAndMeasureDiaSource]\n"
+        "  - location: $MEAS_COSMICRAYS_DIR/pipelines/LSSTCam/StudyWithInterpolation.yaml\n"
+        "parameters:\n"
+        "  processing: prompt\n"
+    )
+    graph = Pipeline.from_uri(str(path)).to_graph()
+    assert set(graph.tasks) == OURS | STUDY | INTERPOLATION | PROMPT
+    assert graph.producer_of("single_visit_star_footprints").label == "calibrateImage"
+    assert {node.label for node in graph.consumers_of("single_visit_star_footprints")} == {
+        "subtractImages",
+        "subtractImagesInterpolated",
+    }
+
+
 @pytest.mark.parametrize(
     ("label", "field", "value"),
     [
@@ -191,6 +286,13 @@ def test_repair_is_retargeted_by_one_file() -> None:
     config = pipeline.to_graph().tasks["calibrateImage"].config
     assert config.psf_repair.target is CosmicRayRepairTask
     assert config.psf_repair.finder.name == "astroscrappy"
+
+
+def test_failures_of_the_report_are_made_again() -> None:
+    pipeline = Pipeline.from_uri(f"{ROOT}/pipelines/HSC/Study.yaml")
+    pipeline.addConfigFile("findCosmicRaysDifference", f"{ROOT}/config/HSC/report2022.py")
+    finder = pipeline.to_graph().tasks["findCosmicRaysDifference"].config.finders["morphological"]
+    assert finder.nCrPixelMax == 10_000
 
 
 def test_unknown_names() -> None:

@@ -387,6 +387,20 @@ def test_nothing_was_compared() -> None:
         answer_study(confusion[:0], summary, 1)
 
 
+def test_headings_are_words() -> None:
+    names = ("detection", "n_variable_lost", "n_near_cr", "f1_truth", "mse", "p84_cr_pixels", "n")
+    shown = show_table(Table({name: [1.0] for name in names}))
+    assert [column.heading for column in shown.columns] == [
+        "detection",
+        "variable lost",
+        "near CR",
+        "F1 (truth)",
+        "MSE",
+        "P84 CR pixels",
+        "n",
+    ]
+
+
 def test_cells() -> None:
     table = Table(
         {

@@ -92,6 +92,16 @@ def test_legend_of_a_gallery_fits(n_stamps: int) -> None:
     assert legend.y0 >= figure.bbox.y0
 
 
+@pytest.mark.parametrize("n_stamps", [0, 1, 4])
+def test_title_of_a_gallery_fits(n_stamps: int) -> None:
+    title = "New DIASources, that are there only after cosmic rays were interpolated over,\nshort"
+    figure = plot_stamp_gallery([make_stamp()] * n_stamps, title=title)
+    FigureCanvasAgg(figure).draw()
+    (drawn,) = [text for text in figure.axes[0].texts if text.get_text() == title]
+    assert drawn.get_window_extent().x1 <= figure.bbox.x1
+    assert drawn.get_fontsize() <= 9.0
+
+
 def test_layout_in_rows() -> None:
     figure = plot_stamp_gallery([make_stamp(str(i)) for i in range(5)], title="five", n_columns=2)
     images = figure.axes[0].get_images()

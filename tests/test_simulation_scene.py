@@ -27,6 +27,7 @@ from lsst.meas.cosmicrays.simulation import (
     add_trail,
     bleed,
     draw_sources,
+    draw_trails,
     expose,
     make_piff_psf,
     make_psf,
@@ -183,6 +184,19 @@ def test_satellite_trail_by_hand() -> None:
     add_trail(image, Trail(x=30.0, y=20.0, angle=0.0, width=2.0, brightness=100.0))
     np.testing.assert_allclose(image.sum(axis=0), 100.0, rtol=1e-4)
     np.testing.assert_allclose(image[20], 100.0 / (2.0 * np.sqrt(2.0 * np.pi)), rtol=1e-5)
+
+
+def test_width_of_satellite_trails() -> None:
+    config = small(satellite_fraction=1.0)
+    sharp = small(satellite_fraction=1.0, satellite_width=0.4)
+    sigma = config.seeing / config.camera.pixel_scale / 2.355
+    for seed in range(5):
+        ((usual,), (narrow,)) = (draw_trails(np.random.default_rng(seed), one) for one in (config, sharp))
+        assert sigma <= usual.width <= 2.0 * sigma
+        assert narrow.width == pytest.approx(0.4 * usual.width)
+        # Narrower, not brighter: the peak and the place are the same.
+        assert narrow.brightness / narrow.width == pytest.approx(usual.brightness / usual.width)
+        assert (narrow.x, narrow.y, narrow.angle) == (usual.x, usual.y, usual.angle)
 
 
 def test_reproducible_and_different() -> None:

@@ -237,6 +237,48 @@ def test_probabilities_vote() -> None:
     )
 
 
+def test_thresholds_of_probabilities_vote() -> None:
+    """Without the mask of that detection; where the probability is missing,
+    it does not vote.
+    """
+    masks = random_masks()
+    del masks[DETECTIONS[2]]
+    probability = np.random.default_rng(3).random(SHAPE).astype(np.float32)
+    thresholds = (f"{DETECTIONS[2]}>=0.9", f"{DETECTIONS[2]}>=0.97")
+    task = CombineCosmicRaysTask(config=combine_config(*DETECTIONS[:2], *thresholds))
+    result = task.run(masks, probabilities={DETECTIONS[2]: Image(probability, bbox=BOX)})
+    expected = vote_by_pixel([*arrays_of(masks), probability >= 0.9, probability >= 0.97], 2)
+    np.testing.assert_array_equal(read_mask(result.mask), expected)
+    without = task.run(masks)
+    np.testing.assert_array_equal(read_mask(without.mask), vote_by_pixel(arrays_of(masks), 1))
+
+
+def test_only_a_probability_is_there(test_butler: Butler) -> None:
+    """Then there is a quantum, too."""
+    run = "u/probabilities"
+    test_butler.registry.registerRun(run)
+    probability = np.random.default_rng(3).random(SHAPE).astype(np.float32)
+    register_dataset_type(test_butler, "cr_probability_a_science", "ImageV2")
+    image = Image(probability, bbox=BOX)
+    test_butler.put(image, "cr_probability_a_science", DATA_ID, detector=1, run=run)
+    for name in ("cr_mask_b_science", "cr_finder_summary_b_science"):
+        register_dataset_type(test_butler, name, "MaskV2" if "mask" in name else "ArrowAstropy")
+    graph = PipelineGraph()
+    graph.add_task("combine", CombineCosmicRaysTask, combine_config("a_science>=0.9", "b_science"))
+    butler = execute(test_butler, graph, run, "u/consensus")
+    (ref,) = butler.query_datasets("cr_mask_consensus_science")
+    assert ref.dataId["detector"] == 1
+    np.testing.assert_array_equal(read_mask(butler.get(ref)), probability >= 0.9)
+
+
+def test_finder_has_no_probabilities() -> None:
+    config = find_config("consensus", "morphological")
+    config.finders["consensus"].rule.name = "weights"
+    config.finders["consensus"].rule["weights"].useProbabilities = True
+    with pytest.raises(ValueError, match="Inside FindCosmicRaysTask, masks vote"):
+        config.validate()
+
+
 def test_masks_of_other_pixels() -> None:
     masks = random_masks()
     masks[DETECTIONS[1]] = make_cosmic_ray_mask(np.zeros(SHAPE, bool), Box.from_shape(SHAPE, start=(5, 0)))
@@ -251,6 +293,8 @@ def test_masks_of_other_pixels() -> None:
         (["a_science", "a_science"], "more than once: a_science"),
         (["a-b"], "'a-b' is no name of a detection"),
         (["a_science", "consensus_science"], "cannot vote for itself"),
+        (["a_science", "consensus_science>=0.5"], "cannot vote for itself"),
+        (["a_science>=2"], "more than 0 and at most 1"),
     ],
 )
 def test_bad_configurations(detections: list[str], message: str) -> None:
@@ -262,6 +306,15 @@ def test_bad_configurations(detections: list[str], message: str) -> None:
 
 def test_connections_follow_the_config() -> None:
     config = combine_config("a_science", "b_difference", variant="_both", doReadProbability=True)
+    thresholds = combine_config("a_science", "b_difference>=0.1", "b_difference>=0.5")
+    other = PipelineGraph()
+    other.add_task("combine", CombineCosmicRaysTask, thresholds)
+    assert {edge.dataset_type_name for edge in other.tasks["combine"].inputs.values()} == {
+        "cr_mask_a_science",
+        "cr_finder_summary_a_science",
+        "cr_probability_b_difference",
+        "cr_finder_summary_b_difference",
+    }
     graph = PipelineGraph()
     graph.add_task("combine", CombineCosmicRaysTask, config)
     node = graph.tasks["combine"]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import afw_double
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -53,6 +54,8 @@ description: The interpolation study, with one finder.
 imports:
   - location: $MEAS_COSMICRAYS_DIR/pipelines/_ingredients/DifferenceImaging.yaml
   - location: $MEAS_COSMICRAYS_DIR/pipelines/_ingredients/Interpolation.yaml
+parameters:
+  truth: charge
 tasks:
   findCosmicRays:
     class: lsst.meas.cosmicrays.tasks.FindCosmicRaysTask
@@ -65,11 +68,6 @@ tasks:
     config:
       detections: [morphological_science]
       truth: charge
-  compareInterpolation:
-    class: lsst.meas.cosmicrays.tasks.CompareInterpolationTask
-    config:
-      truth: charge
-      diaSourceColumns.dipole: is_dipole
 """
 
 
@@ -218,6 +216,24 @@ class TestCompareInterpolationTask:
         same = make_cosmic_ray_mask(np.zeros((40, 40), dtype=bool), Box.factory[:40, :40])
         with pytest.raises(UnknownMaskPlaneError, match="DETECTED"):
             compare(objectMask=same)
+
+    def test_detections_in_the_difference_images(self) -> None:
+        """As lsst.ip.diffim leaves them: without masks of their own."""
+        bbox = Box.factory[:40, :40]
+        detected = np.zeros((40, 40), dtype=bool)
+        detected[20:23, 20:23] = True
+        schema = MaskSchema([MaskPlane(name, "") for name in DETECTED])
+        mask = Mask(0, schema=schema, bbox=bbox)
+        mask.set("DETECTED_NEGATIVE", detected)
+        image = Image(np.ones((40, 40), np.float32), bbox=bbox, unit=u.electron)
+        variance = Image(np.ones((40, 40), np.float32), bbox=bbox, unit=u.electron**2)
+        difference = MaskedImage(image, mask=mask, variance=variance)
+        stamps = Table({"x_min": [2, 25], "y_min": [2, 25], "x_max": [31, 54], "y_max": [31, 54]})
+        stamps["label_one"], stamps["true_variable_id"] = np.array([1, 1], dtype=np.int8), -1
+        inside = compare(stamps=stamps, interpolatedDifferenceImage=difference).confusion
+        apart = compare(stamps=stamps, objectMask=mask).confusion
+        assert (inside["n_object_cr"][0], inside["n_no_object_cr"][0]) == (1, 1)
+        assert inside.pformat() == apart.pformat()
 
 
 def test_figures_without_stamps() -> None:

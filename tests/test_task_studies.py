@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from astropy.table import Table
 
 from lsst.daf.butler import Butler
 from lsst.images import Box, Image
-from lsst.meas.cosmicrays.comparison import disagreement_table, read_bits
-from lsst.meas.cosmicrays.images import make_cosmic_ray_mask
+from lsst.meas.cosmicrays.comparison import disagreement_table, read_bits, sample_stamps
+from lsst.meas.cosmicrays.images import make_cosmic_ray_mask, read_mask
 from lsst.meas.cosmicrays.repository import register_dataset_type
+from lsst.meas.cosmicrays.simulation import SimulationConfig, simulate
 from lsst.meas.cosmicrays.tasks import (
     CompareCosmicRaysConfig,
     CompareCosmicRaysTask,
+    FindCosmicRaysConfig,
+    FindCosmicRaysTask,
     FindTrailsConfig,
     FindTrailsTask,
     GatherComparisonConfig,
@@ -34,6 +38,8 @@ from lsst.meas.cosmicrays.tasks import (
     GatherTrailStudiesTask,
     PlotDisagreementsConfig,
     PlotDisagreementsTask,
+    PlotStampGalleriesConfig,
+    PlotStampGalleriesTask,
     PlotStampStudiesTask,
     PlotTrailStudiesTask,
     StudyStampsTask,
@@ -123,6 +129,7 @@ def run_studies(butler: Butler, *, truth: bool = True, **compare: Any) -> Butler
         StudyTrailsTask,
         GatherStampStudiesTask,
         GatherTrailStudiesTask,
+        PlotStampGalleriesTask,
         PlotStampStudiesTask,
         PlotTrailStudiesTask,
     ):
@@ -132,6 +139,32 @@ def run_studies(butler: Butler, *, truth: bool = True, **compare: Any) -> Butler
     )
     SimplePipelineExecutor.from_pipeline_graph(graph, butler=run_butler).run(register_dataset_types=True)
     return Butler.from_config(butler._config, collections=["u/studies"])
+
+
+def run_on_satellites(repo: Path) -> Butler:
+    """Simulate two detectors, one of which a sharp trail crosses; study the
+    trails in what two finders find on them.
+    """
+    config = SimulationConfig(
+        width=560, height=540, seed=13, satellite_fraction=0.5, satellite_width=0.4, crowding=0.3
+    )
+    simulate(repo, config, detectors=2)
+    graph = PipelineGraph()
+    find = FindCosmicRaysConfig()
+    find.finders.names = ["morphological", "astroscrappy"]
+    graph.add_task("find", FindCosmicRaysTask, find)
+    names = ["morphological_science", "astroscrappy_science"]
+    compare = CompareCosmicRaysConfig()
+    compare.update(detections=names, truth="charge", doDifference=False)
+    graph.add_task("compare", CompareCosmicRaysTask, compare)
+    trails = FindTrailsConfig()
+    trails.detections = names
+    graph.add_task("findTrails", FindTrailsTask, trails)
+    for task in (GatherComparisonTask, StudyTrailsTask, GatherTrailStudiesTask):
+        graph.add_task(task._DefaultName, task, task.ConfigClass())
+    butler = SimplePipelineExecutor.prep_butler(str(repo), inputs=["SimHSC/defaults"], output="u/trails")
+    SimplePipelineExecutor.from_pipeline_graph(graph, butler=butler).run(register_dataset_types=True)
+    return Butler.from_config(str(repo), collections=["u/trails"])
 
 
 def row_of(table: Table, **values: object) -> Table.Row:
@@ -196,6 +229,42 @@ def test_studies_of_a_visit(test_butler: Butler) -> None:
         assert len(butler.query_datasets(f"cr_plot_{name}")) == 1
     for one, other in ((FIRST, SECOND), (SECOND, FIRST)):
         assert len(butler.query_datasets(f"cr_plot_disagreements_{one}_{other}")) == 1
+    for gallery in ("by_pixels", "one_pixel", "cr", "not_cr"):
+        assert len(butler.query_datasets(f"cr_plot_stamp_gallery_{gallery}_{FIRST}")) == 1
+
+
+@pytest.mark.slow
+def test_rates_with_and_without_a_simulated_satellite(tmp_path: Path) -> None:
+    """A trail sharper than a star is flagged, recognised and set apart."""
+    butler = run_on_satellites(tmp_path / "repo")
+    visit = {"instrument": "SimHSC", "visit": 1}
+    crossed, clear = (
+        read_mask(butler.get(f"cr_mask_{FIRST}", visit, detector=detector)) for detector in (0, 1)
+    )
+    trails = butler.get("cr_instrument_trails", instrument="SimHSC")
+    trail = row_of(trails, detection=FIRST, detector=0)
+    assert trail["n_trails"] == 1
+    assert trail["angle"] == pytest.approx(62.0, abs=1.0)
+    assert trail["detector_trail"] == 1
+    assert row_of(trails, detection=FIRST, detector=1)["detector_trail"] == 0
+
+    rates = butler.get("cr_instrument_trail_rates", instrument="SimHSC")
+    with_trails, without = (
+        row_of(rates, detection=FIRST, sample=sample) for sample in ("with_trails", "without_trails")
+    )
+    assert (with_trails["n_detectors"], without["n_detectors"]) == (1, 1)
+    assert (with_trails["n_pixels"], without["n_pixels"]) == (crossed.sum(), clear.sum())
+    assert with_trails["share_of_pixels"] == pytest.approx(crossed.sum() / (crossed.sum() + clear.sum()))
+    assert with_trails["share_on_trails"] > 0.5
+    assert without["n_trail_pixels"] == 0
+    assert with_trails["cr_pixels_per_mpix"] > 3 * without["cr_pixels_per_mpix"]
+
+    confusion = butler.get("cr_instrument_trail_confusion", instrument="SimHSC")
+    purity = {
+        sample: row_of(confusion, reference="truth", candidate=FIRST, sample=sample)["purity"]
+        for sample in ("all", "without_trails", "with_trails")
+    }
+    assert purity["with_trails"] < purity["all"] < purity["without_trails"]
 
 
 @pytest.mark.slow
@@ -210,7 +279,8 @@ def test_finder_that_failed(test_butler: Butler) -> None:
     with_trails = row_of(butler.get("cr_visit_trail_rates", VISIT), detection=SECOND, sample="with_trails")
     assert (with_trails["n_failed"], with_trails["fraction_failed"]) == (1, 1.0)
     # Without cutouts there are no galleries, and nothing else is missing.
-    assert not butler.query_datasets(f"cr_plot_disagreements_{FIRST}_{SECOND}", explain=False)
+    for gallery in (f"disagreements_{FIRST}_{SECOND}", f"stamp_gallery_cr_{FIRST}"):
+        assert not butler.query_datasets(f"cr_plot_{gallery}", explain=False)
     assert len(butler.query_datasets("cr_plot_label_cost")) == 1
 
 
@@ -288,6 +358,70 @@ def test_galleries_need_two_detections(detections: list[str]) -> None:
     config.detections = detections
     with pytest.raises((ValueError, FieldValidationError), match="two or more that differ"):
         config.validate()
+
+
+def stamps_of(*counts: int) -> Table:
+    """Return stamps of detectors 0, 1 and 2 in turn, with these pixels."""
+    n_cr = np.array(counts)
+    numbers = np.arange(len(n_cr))
+    stamps = Table({"visit": np.full(len(n_cr), 7), "detector": numbers % 3, "id": numbers // 3})
+    stamps["x"], stamps["y"] = 5.0, 6.0
+    stamps["n_cr_a"], stamps["label_a"] = n_cr, (n_cr > 0).astype(int)
+    stamps["label_truth"], stamps["true_kind"] = 1, "cosmic_ray"
+    return stamps
+
+
+def galleries(**values: Any) -> PlotStampGalleriesTask:
+    config = PlotStampGalleriesConfig()
+    config.update(detections=["a"], **values)
+    return PlotStampGalleriesTask(config=config)
+
+
+def test_galleries_of_stamps_by_pixels_and_label() -> None:
+    """Figures 6 to 9: exact numbers of pixels, and no other stamp."""
+    stamps = stamps_of(0, 1, 5, 1, 30, 0, 1, 80, 4, 1)
+    cutouts = {detector: Cutouts([0, 1, 2, 3]) for detector in range(3)}
+    result = galleries(maxStampsOfNumber=1, maxOnePixelStamps=3).run(stamps, cutouts)
+    shown = {
+        gallery: [text.get_text() for text in getattr(result, f"plot_{gallery}_a").axes[0].texts]
+        for gallery in ("by_pixels", "one_pixel", "cr", "not_cr")
+    }
+    pixels = [text.split(" CR")[0] for text in shown["by_pixels"] if " CR pixel" in text]
+    assert pixels == ["1", "5", "30", "80"]
+    assert any("no stamp has exactly 2, 10, 60" in text for text in shown["by_pixels"])
+    assert sum(text.startswith("1 CR pixel;") for text in shown["one_pixel"]) == 3
+    assert any("a: 3 of 4 stamps" in text for text in shown["one_pixel"])
+    captions = sorted(text.split(" CR")[0] for text in shown["cr"] if " CR pixel" in text)
+    assert captions == sorted(str(n) for n in stamps["n_cr_a"] if n > 0)
+    assert sum(text.startswith("0 CR pixels") for text in shown["not_cr"]) == 2
+    # Every detector is read once, though all galleries show some of it.
+    assert [cutouts[detector].n_reads for detector in range(3)] == [1, 1, 1]
+
+
+def test_galleries_of_stamps_without_cutouts() -> None:
+    # Detectors 1 and 2 have no cutouts, and the finder no stamp with 1 pixel.
+    result = galleries().run(stamps_of(2, 1, 1), {0: Cutouts([0])})
+    texts = [text.get_text() for text in result.plot_one_pixel_a.axes[0].texts]
+    assert "no such stamps" in texts
+    assert any("a: 0 of 0 stamps" in text for text in texts)
+    with pytest.raises(NoWorkFound, match="doStampImages"):
+        galleries().run(stamps_of(2), {})
+    stamps = stamps_of(2)
+    stamps.remove_columns(["n_cr_a", "label_a"])
+    with pytest.raises(NoWorkFound, match="No stamps were labelled by a"):
+        galleries().run(stamps, {0: Cutouts([0])})
+
+
+def test_samples_of_stamps_repeat() -> None:
+    stamps = stamps_of(*([1, 0] * 30))
+    chosen = sample_stamps(stamps, "a", 1, n_stamps=7, seed=3)
+    assert len(np.unique(chosen["id", "detector"])) == 7
+    assert set(chosen["n_cr_a"]) == {1}
+    assert set(chosen["n_alike"]) == {30}
+    again = sample_stamps(stamps, "a", 1, n_stamps=7, seed=3)
+    assert chosen["id"].tolist() == again["id"].tolist()
+    other = sample_stamps(stamps, "a", 1, n_stamps=7, seed=4)
+    assert chosen["id"].tolist() != other["id"].tolist()
 
 
 def test_no_masks_at_all() -> None:

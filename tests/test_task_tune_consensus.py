@@ -22,7 +22,15 @@ from conftest import VISIT
 
 from lsst.daf.butler import Butler
 from lsst.images import Box, Image
-from lsst.meas.cosmicrays.comparison import JUDGED_COUNTS, dilate, judge_mask, judgement_rates
+from lsst.meas.cosmicrays.comparison import (
+    JUDGED_COUNTS,
+    LearnedConsensus,
+    PatternCounts,
+    dilate,
+    fit_learned_consensus,
+    judge_mask,
+    judgement_rates,
+)
 from lsst.meas.cosmicrays.images import make_cosmic_ray_mask, read_mask
 from lsst.meas.cosmicrays.repository import register_dataset_type, register_visit, sky_region
 from lsst.meas.cosmicrays.tasks import (
@@ -167,6 +175,48 @@ def test_fit_and_judge(test_butler: Butler, truth: str) -> None:
     assert (
         judge_mask(read_mask(voted), true_pixels, np.ones(SHAPE, bool))[0] == rows["judge", "learned"]["tp"]
     )
+
+
+def test_table_of_probabilities(test_butler: Butler) -> None:
+    """A stored probability votes at two thresholds, in a learned table."""
+    butler = fill(test_butler, truth="mask")
+    voters = ["a_science", "b_science", "c_difference>=0.3", "c_difference>=0.7"]
+    probabilities = {}
+    for visit in VISITS:
+        true_pixels, _ = draw(visit)
+        noise = np.random.default_rng(visit).random(SHAPE)
+        probabilities[visit] = np.where(true_pixels, 0.25 + 0.75 * noise, 0.32 * noise).astype(np.float32)
+        image = Image(probabilities[visit], bbox=BOX)
+        put(butler, "cr_probability_c_difference", "ImageV2", image, visit)
+    tune, combine = tune_config(), CombineCosmicRaysConfig()
+    tune.detections, tune.model = voters, "table"
+    combine.detections = voters
+    combine.rule.name = "learned"
+    graph = PipelineGraph()
+    graph.add_task("tune", TuneConsensusTask, tune)
+    graph.add_task("combine", CombineCosmicRaysTask, combine)
+    results = execute(butler, graph)
+    (model,) = results.get("cr_consensus_model", instrument="TestCam")
+    assert (model["kind"], model["members"]) == ("table", ",".join(voters))
+    judgement = results.get("cr_consensus_judgement", instrument="TestCam")
+    rows = {row["mask"]: row for row in judgement if row["visits"] == "judge"}
+    true_pixels, masks = draw(43)
+    counts = judge_mask(probabilities[43] >= 0.7, true_pixels, np.ones(SHAPE, bool))
+    assert [rows["c_difference>=0.7"][name] for name in JUDGED_COUNTS] == counts.tolist()
+    assert rows["learned"]["f1"] > max(rows[name]["f1"] for name in voters)
+    voted = read_mask(results.get("cr_mask_consensus_science", instrument="TestCam", visit=43, detector=0))
+    counted = PatternCounts.add(
+        PatternCounts.count(_votes(draw(visit)[1], probabilities[visit]), draw(visit)[0])
+        for visit in (42, 44)
+    )
+    rule = fit_learned_consensus(voters, counted, "table")
+    expected = rule.probability(dict(zip(voters, _votes(masks, probabilities[43]), strict=True)))
+    core = LearnedConsensus.from_json(str(model["model"])).core_threshold
+    np.testing.assert_array_equal(voted, dataclasses.replace(rule, core_threshold=core).decide(expected))
+
+
+def _votes(masks: dict[str, np.ndarray], probability: np.ndarray) -> list[np.ndarray]:
+    return [masks["a_science"], masks["b_science"], probability >= 0.3, probability >= 0.7]
 
 
 def test_detectors_without_everything_are_left_out(test_butler: Butler) -> None:

@@ -45,14 +45,20 @@ from lsst.images import get_legacy_optional_mask_planes as optional_planes
 from lsst.images import get_legacy_template_mask_planes as template_planes
 from lsst.pex.config import Config, Field
 
+from .documentation import DocumentedError
 from .engines.psf import gaussian_fwhm, gaussian_kernel
 
 _LOG = logging.getLogger(__name__)
 
 COSMIC_RAY = MaskPlane("COSMIC_RAY", "A cosmic ray affected this pixel.")
 
+_UNIT_ALIASES = {
+    **dict.fromkeys(("electrons", "e-", "e"), "electron"),
+    **dict.fromkeys(("adus", "count", "counts", "ct", "dn"), "adu"),
+}
 
-class ImageReadError(RuntimeError):
+
+class ImageReadError(DocumentedError, RuntimeError):
     """Raised when an image lacks something that a finder cannot do without."""
 
 
@@ -128,7 +134,8 @@ class MaskPlanes(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
             raise UnknownMaskPlaneError(
-                f"The image has no mask plane {name!r}; it has {', '.join(sorted(self._names)) or 'none'}."
+                f"The image has no mask plane {name!r}; it has {', '.join(sorted(self._names)) or 'none'}. "
+                "Name planes of the image in the config."
             )
         return self._read(name)
 
@@ -510,8 +517,7 @@ def _unit_name(unit: Any, config: WorkingImageConfig) -> str:
             )
         unit = configured or "unknown"
     name = str(unit).strip()
-    aliases = {"electrons": "electron", "e-": "electron", "e": "electron", "count": "adu", "dn": "adu"}
-    name = aliases.get(name.lower(), name)
+    name = _UNIT_ALIASES.get(name.lower(), name)
     for known in ("electron", "adu", "nJy"):
         if name.lower() == known.lower():
             return known

@@ -15,12 +15,18 @@ from __future__ import annotations
 __all__ = ["PROCESSINGS", "Processing", "configure"]
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from lsst.pex.config import Config
 
 from .tasks.compare_cosmic_rays import CompareCosmicRaysConfig
+from .tasks.compare_interpolation import CompareInterpolationConfig
 from .tasks.find_cosmic_rays import FindCosmicRaysConfig
+from .tasks.interpolate_cosmic_rays import InterpolateCosmicRaysConfig
+from .tasks.plot_exposures import PlotExposuresConfig
 from .tasks.plot_masks import PlotMasksConfig
+from .tasks.tune_finder import TuneFinderConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,22 +45,45 @@ class Processing:
     dia_sources: str
     """DIASources, before any reliability cut."""
 
+    kernel_sources: str
+    """Stars that the kernel of difference imaging is fitted to."""
+
     unit: str
     """Unit of the pixels of images that do not name it."""
 
 
 PROCESSINGS = {
     "prompt": Processing(
-        "preliminary_visit_image", "template_detector", "difference_image", "dia_source_unfiltered", "nJy"
+        science="preliminary_visit_image",
+        template="template_detector",
+        difference="difference_image",
+        dia_sources="dia_source_unfiltered",
+        kernel_sources="single_visit_star_footprints",
+        unit="nJy",
     ),
     "release": Processing(
-        "visit_image", "template_detector", "difference_image", "dia_source_unfiltered", "nJy"
+        science="visit_image",
+        template="template_detector",
+        difference="difference_image",
+        dia_sources="dia_source_unfiltered",
+        kernel_sources="single_visit_star_footprints",
+        unit="nJy",
     ),
     "release_pvi": Processing(
-        "pvi", "goodSeeingDiff_templateExp", "goodSeeingDiff_differenceExp", "goodSeeingDiff_diaSrc", "nJy"
+        science="pvi",
+        template="goodSeeingDiff_templateExp",
+        difference="goodSeeingDiff_differenceExp",
+        dia_sources="goodSeeingDiff_diaSrc",
+        kernel_sources="src",
+        unit="nJy",
     ),
     "calexp": Processing(
-        "calexp", "goodSeeingDiff_templateExp", "goodSeeingDiff_differenceExp", "goodSeeingDiff_diaSrc", "adu"
+        science="calexp",
+        template="goodSeeingDiff_templateExp",
+        difference="goodSeeingDiff_differenceExp",
+        dia_sources="goodSeeingDiff_diaSrc",
+        kernel_sources="src",
+        unit="adu",
     ),
 }
 """Names by processing: ``prompt`` (``ap_pipe``), ``release`` (``drp_pipe``),
@@ -112,20 +141,40 @@ def configure(config: Config, processing: str, images: str = "afw") -> None:
             kind = str(config.connections.kind)
             config.connections.image = getattr(names, kind)
             config.imageStorageClass = classes[kind]
-        case CompareCosmicRaysConfig():
-            config.connections.scienceImage = names.science
-            config.connections.templateImage = names.template
-            config.connections.differenceImage = names.difference
-            config.connections.diaSources = names.dia_sources
-            for role, storage_class in classes.items():
-                setattr(config, f"{role}ImageStorageClass", storage_class)
-            if images == "afw":
-                config.diaSourcesStorageClass = "AstropyTable"
-                for role, column in SOURCE_CATALOG_COLUMNS.items():
-                    setattr(config.diaSourceColumns, role, column)
         case PlotMasksConfig():
             config.connections.image = names.science
             config.imageStorageClass = classes["science"]
+        case InterpolateCosmicRaysConfig():
+            config.connections.image = names.science
+            config.imageStorageClass = classes["science"]
+            # Pixels are filled as they are stored, in any unit.
+            return
+        case (
+            CompareCosmicRaysConfig()
+            | CompareInterpolationConfig()
+            | PlotExposuresConfig()
+            | TuneFinderConfig()
+        ):
+            _configure_images(config, names, classes)
+            if hasattr(config, "diaSourceColumns"):
+                _configure_sources(config, names, images)
         case _:
             raise TypeError(f"A {type(config).__name__} names no images of a processing.")
     config.reading.unit = names.unit
+
+
+def _configure_images(config: Any, names: Processing, classes: Mapping[str, str]) -> None:
+    """Set the images of a task that reads two or all three of them."""
+    for role, storage_class in classes.items():
+        if hasattr(config, f"{role}ImageStorageClass"):
+            setattr(config.connections, f"{role}Image", getattr(names, role))
+            setattr(config, f"{role}ImageStorageClass", storage_class)
+
+
+def _configure_sources(config: Any, names: Processing, images: str) -> None:
+    """Set the DIASources of a task."""
+    config.connections.diaSources = names.dia_sources
+    if images == "afw":
+        config.diaSourcesStorageClass = "AstropyTable"
+        for role, column in SOURCE_CATALOG_COLUMNS.items():
+            setattr(config.diaSourceColumns, role, column)

@@ -21,8 +21,8 @@ def product_dir() -> Path:
     Returns
     -------
     directory : `pathlib.Path`
-        Folder with ``pipelines``, ``config`` and ``bps``: the checkout, or
-        what a wheel installed.
+        Folder with ``pipelines``, ``config``, ``bps`` and the pages of
+        ``doc``: the checkout, or what a wheel installed.
 
     Raises
     ------

@@ -27,6 +27,7 @@ import numpy as np
 from lsst.pipe.base import AlgorithmError, Task
 from lsst.utils.timer import timeMethod
 
+from .documentation import DocumentedError
 from .engines.background import median_background
 from .engines.background_model import STATISTICS, model_background
 from .engines.interpolation import interpolate
@@ -37,7 +38,7 @@ from .repair_config import THRESHOLDS, CosmicRayRepairConfig
 COSMIC_RAY, INTERPOLATED = "CR", "INTRP"
 
 
-class TooManyCosmicRays(AlgorithmError):  # noqa: N818
+class TooManyCosmicRays(DocumentedError, AlgorithmError):  # noqa: N818
     """Raised if an exposure has too many cosmic rays.
 
     Parameters

@@ -50,6 +50,7 @@ from lsst.daf.butler.registry import (
 from lsst.images import XY, Box, SkyProjection
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
 
+from .documentation import DocumentedError
 from .instruments import InstrumentDescription
 
 # As in obs_base: each exposure is a visit of its own.
@@ -62,7 +63,7 @@ _TEXT_LENGTH = 64
 _UNFINISHED = "unfinished-"
 
 
-class RepositoryError(RuntimeError):
+class RepositoryError(DocumentedError, RuntimeError):
     """A repository cannot be made, or contradicts what is to be added."""
 
 

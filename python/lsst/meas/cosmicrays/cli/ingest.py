@@ -169,7 +169,7 @@ def ingest_command(
         f"{len(result.errors)} errors; collection {chosen.instrument}/defaults"
     )
     if result.errors:
-        raise SystemExit(1)
+        raise click.ClickException("not everything was ingested; what was not, and why, is said above.")
 
 
 def _parse_extensions(text: str | None) -> tuple[str | int, ...] | None:

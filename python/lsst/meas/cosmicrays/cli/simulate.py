@@ -100,6 +100,20 @@ class SizeType(click.ParamType):
     help="Density of stars, relative to high galactic latitude.",
 )
 @click.option(
+    "--satellite-fraction",
+    type=float,
+    default=_DEFAULTS.satellite_fraction,
+    show_default=True,
+    help="Fraction of detectors crossed by a satellite.",
+)
+@click.option(
+    "--satellite-width",
+    type=float,
+    default=_DEFAULTS.satellite_width,
+    show_default=True,
+    help="Least width of its trail in units of the PSF's; finders flag what is sharper than a star.",
+)
+@click.option(
     "--seed", type=int, default=_DEFAULTS.seed, show_default=True, help="Seed of all random numbers."
 )
 @click.option(

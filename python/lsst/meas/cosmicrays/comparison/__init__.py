@@ -15,6 +15,7 @@ from .consensus import *
 from .detector import *
 from .disagreements import *
 from .gather import *
+from .headlines import *
 from .histogram import *
 from .interpolation import *
 from .interpolation_rates import *
@@ -27,11 +28,15 @@ from .objects import *
 from .one_image import *
 from .overview import *
 from .pairs import *
+from .pattern_models import *
+from .patterns import *
 from .places_study import *
+from .positions import *
 from .probability import *
 from .ranking import *
 from .rates import *
 from .sources import *
+from .stamp_choice import *
 from .stamp_study import *
 from .stamps import *
 from .summary import *
@@ -40,3 +45,4 @@ from .trails import *
 from .truth import *
 from .tuning import *
 from .tuning_scan import *
+from .voters import *

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MIN_DETECTORS", "RATES", "clusters_to_keep", "confusion_table", "read_bits", "stack_tables"]
+__all__ = ["MIN_DETECTORS", "RATES", "confusion_table", "needs_clusters", "read_bits", "stack_tables"]
 
 import math
 from collections.abc import Mapping, Sequence
@@ -186,24 +186,27 @@ def confusion_table(
     return Table(rows=ordered or None, names=list(_DTYPES), dtype=list(_DTYPES.values()))
 
 
-def clusters_to_keep(detections: Table, clusters: Table) -> Table:
-    """Return the counts by cosmic ray that gathering further may need.
+def needs_clusters(detections: Table) -> bool:
+    """Say whether intervals rest on cosmic rays, or on detectors alone.
 
     Parameters
     ----------
     detections : `astropy.table.Table`
         What the masks are and whether they are there, of all detectors.
-    clusters : `astropy.table.Table`
-        Counts by cosmic ray.
 
     Returns
     -------
-    kept : `astropy.table.Table`
-        All of them if some mask is there on fewer than `MIN_DETECTORS`
-        detectors, else none: then detectors are resampled.
+    needed : `bool`
+        Whether two masks are both there on at least one detector, but on
+        fewer than `MIN_DETECTORS`.
     """
-    n_detectors = [len(ids) for ids in _detectors_by_name(detections).values() if ids]
-    return clusters if min(n_detectors, default=0) < MIN_DETECTORS else clusters[:0]
+    there = detections[np.asarray(detections["available"], dtype=bool)]
+    detectors, row = np.unique([there["visit"], there["detector"]], axis=1, return_inverse=True)
+    masks, column = np.unique(there["bit"], return_inverse=True)
+    available = np.zeros((detectors.shape[1], len(masks)), dtype=np.int64)
+    available[row.reshape(-1), column] = 1
+    common = available.T @ available
+    return bool(np.any((common > 0) & (common < MIN_DETECTORS)))
 
 
 _NO_UNITS = np.zeros((0, len(PAIR_COUNTS)), dtype=np.int64)

@@ -24,6 +24,7 @@ from scipy.spatial import KDTree
 from .components import Components, find_components
 from .histogram import dilate
 from .masks import ComparedMasks, Role
+from .positions import with_positions
 from .stamps import LABEL_UNKNOWN
 
 TRUE_POSITION_TOLERANCE = 3.0
@@ -205,13 +206,15 @@ def _charges(
     charge, peak = objects.total(measured), objects.maximum(measured)
     if true_charge is None:
         return charge, peak, np.zeros(objects.n_components, dtype=bool)
-    deposited = true_charge[objects.rows, objects.columns]
+    deposited = np.nan_to_num(true_charge[objects.rows, objects.columns], posinf=0.0, neginf=0.0)
     true_total, true_peak = objects.total(deposited), objects.maximum(deposited)
     is_true = true_total > 0
     return np.where(is_true, true_total, charge), np.where(is_true, true_peak, peak), is_true
 
 
 def _star_distances(objects: Table, stars: Table | None) -> npt.NDArray[np.float64]:
+    if stars is not None:
+        stars = with_positions(stars)
     if stars is None or len(stars) == 0 or len(objects) == 0:
         return np.full(len(objects), np.nan)
     tree = KDTree(np.column_stack([np.asarray(stars["x"], float), np.asarray(stars["y"], float)]))
@@ -224,6 +227,8 @@ def _match_true_cosmic_rays(
     """Return identifier and kind of the true cosmic ray of each object."""
     true_id = np.full(objects.n_components, -1, dtype=np.int64)
     true_kind = np.full(objects.n_components, "", dtype="U32")
+    if catalogue is not None:
+        catalogue = with_positions(catalogue)
     if catalogue is not None and len(catalogue) > 0 and objects.n_components > 0:
         pixels = np.column_stack([objects.columns + origin[0], objects.rows + origin[1]])
         by_charge = catalogue[np.argsort(np.asarray(catalogue["charge"]), kind="stable")]

@@ -12,25 +12,21 @@
 
 from __future__ import annotations
 
-__all__ = ["SOURCE_COLUMNS", "SourceTableError", "no_sources", "select_sources"]
+__all__ = ["SOURCE_COLUMNS", "no_sources", "select_sources"]
 
 from collections.abc import Mapping
 
-import astropy.units
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
+from .positions import SourceTableError, plain_values
 from .stamps import STAMP_SIZE, stamp_corners
 
 SOURCE_COLUMNS = ("id", "x", "y", "ra", "dec")
 """Columns of a table of sources: identifier, position in pixels, and in
 degrees.
 """
-
-
-class SourceTableError(ValueError):
-    """Raised when a table of sources cannot be used."""
 
 
 def no_sources() -> Table:
@@ -99,7 +95,7 @@ def select_sources(
         )
     if sky_column is not None:
         table = table[~np.asarray(table[sky_column], dtype=bool)]
-    sources = Table({name: _plain(table[column], name) for name, column in named.items()})
+    sources = Table({name: plain_values(table[column], name) for name, column in named.items()})
     if dipole_column is not None:
         sources["dipole"] = np.asarray(table[dipole_column], dtype=bool)
     on_image = _reach_image(sources, shape, origin, size)
@@ -111,19 +107,6 @@ def select_sources(
             "Are they of another detector, or is x not in the pixels of the image?"
         )
     return sources[on_image], int((~on_image).sum())
-
-
-def _plain(column: npt.ArrayLike, name: str) -> npt.NDArray:
-    """Return values as a plain array, NaN where masked.
-
-    Angles that have a unit, as radians in an afw catalogue, become degrees.
-    """
-    if name == "id":
-        return np.asarray(column, dtype=np.int64)
-    unit = getattr(column, "unit", None)
-    if unit is not None and name in ("ra", "dec"):
-        column = np.ma.asarray(column, dtype=np.float64) * unit.to(astropy.units.deg)
-    return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
 
 
 def _reach_image(

@@ -29,6 +29,7 @@ from astropy.table import Table
 from scipy.spatial import KDTree
 
 from .masks import ComparedMasks, Role
+from .positions import with_positions
 
 STAMP_SIZE = 30
 """Width and height of a stamp, pixels."""
@@ -243,6 +244,7 @@ def classify_sources(
         is_cosmic_ray = _nearest(positions, pixels, radius) >= 0
         kind[is_cosmic_ray] = "cosmic_ray"
     if variables is not None:
+        variables = with_positions(variables)
         known = np.column_stack([np.asarray(variables["x"], float), np.asarray(variables["y"], float)])
         nearest = _nearest(positions, known, radius)
         matched = nearest >= 0

@@ -24,10 +24,19 @@ import numpy as np
 from lsst.pex.config import ChoiceField, Field, registerConfigurable
 
 from ..images import WorkingImage
-from .base import CosmicRayFinderConfig, CosmicRayFinderTask, Finding, cosmicRayFinderRegistry
+from .base import (
+    CosmicRayFinderConfig,
+    CosmicRayFinderError,
+    CosmicRayFinderTask,
+    Finding,
+    cosmicRayFinderRegistry,
+)
 
 SATURATED_FRACTION = 0.01
 """Fraction of the pixels above which they are not all stars."""
+
+WIDEST_MEDIAN = 7
+"""Side of the widest median filter of the program, pixels."""
 
 
 class AstroScrappyFinderConfig(CosmicRayFinderConfig):
@@ -165,6 +174,8 @@ class AstroScrappyFinderTask(CosmicRayFinderTask):
 
     def find_prepared(self, image: WorkingImage, prepared: Prepared) -> Finding:
         self._check_saturation(prepared)
+        if self.config.engine == "reference":
+            self._check_size(image)
         psf_model = self.config.psfmodel
         psf_fwhm: float | None = self.config.psffwhm
         mask, _ = self._detect_cosmics()(
@@ -201,6 +212,26 @@ class AstroScrappyFinderTask(CosmicRayFinderTask):
         from ..engines.lacosmic import detect_cosmics
 
         return functools.partial(detect_cosmics, n_threads=self.config.threads)
+
+    def _check_size(self, image: WorkingImage) -> None:
+        """Keep the original from images on which it crashes or hangs.
+
+        Raises
+        ------
+        CosmicRayFinderError
+            Raised if a filter is wider than the image.
+        """
+        widest = WIDEST_MEDIAN
+        if self.config.fsmode == "convolve":
+            psf_size = max(image.psf_kernel.shape) if self.config.psfmodel == "image" else self.config.psfsize
+            widest = max(widest, psf_size)
+        ny, nx = image.image.shape
+        if min(ny, nx) < widest:
+            raise CosmicRayFinderError(
+                f"The image has {nx} x {ny} pixels, fewer than the filters of astroscrappy, of up to "
+                f"{widest} x {widest}; it would write beyond its arrays. Use engine='fast'.",
+                n_pixels=nx * ny,
+            )
 
     def _check_sky(self, image: WorkingImage, bad: np.ndarray) -> None:
         """Warn of the original's silent trap: an image without its sky.

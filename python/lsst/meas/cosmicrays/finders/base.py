@@ -36,12 +36,13 @@ import scipy.ndimage
 from lsst.pex.config import ChoiceField, Config, Field, ListField, Registry, makeRegistry
 from lsst.pipe.base import AlgorithmError, Struct, Task
 
+from ..documentation import DocumentedError
 from ..images import WorkingImage
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 
-class CosmicRayFinderError(AlgorithmError):
+class CosmicRayFinderError(DocumentedError, AlgorithmError):
     """Raised when a finder cannot make a mask of an image.
 
     Parameters
@@ -74,7 +75,7 @@ class NoUsablePixelsError(CosmicRayFinderError):
     """Raised when every pixel of an image is masked or not a number."""
 
 
-class EngineNotAvailableError(ImportError):
+class EngineNotAvailableError(DocumentedError, ImportError):
     """Raised when the program that a finder is to run is not installed.
 
     This is no `~lsst.pipe.base.AlgorithmError`: the installation is at

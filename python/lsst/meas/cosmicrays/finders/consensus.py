@@ -37,6 +37,14 @@ class ConsensusFinderConfig(CosmicRayFinderConfig):
         doc="How many masks become one.  Configure it with rule['its name'].", default="pixel_votes"
     )
 
+    def validate(self) -> None:
+        super().validate()
+        if self.rule.name == "weights" and self.rule.active.useProbabilities:
+            raise ValueError(
+                "Inside FindCosmicRaysTask, masks vote. Store the probabilities (doWriteProbability), and "
+                "let CombineCosmicRaysTask use them."
+            )
+
 
 @registerConfigurable("consensus", cosmicRayFinderRegistry)
 class ConsensusFinderTask(CosmicRayFinderTask):

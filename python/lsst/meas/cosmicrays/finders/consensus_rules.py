@@ -44,10 +44,11 @@ from ..comparison import (
     vote_by_weight,
     votes_needed,
 )
+from ..documentation import DocumentedError
 from .base import CosmicRayFinderError, Finding
 
 
-class ConsensusConfigError(ValueError):
+class ConsensusConfigError(DocumentedError, ValueError):
     """Raised when a rule and the detections that are to vote do not match."""
 
 
@@ -242,7 +243,7 @@ class LearnedRuleConfig(ConsensusRuleConfig):
 @registerConfigurable("learned", consensusRuleRegistry)
 class LearnedRule(ConsensusRule):
     """Keep the pixels that are probable cosmic rays, given which detections
-    flag them and their eight neighbours.
+    flag them and their eight neighbours: by a logistic model, or by a table.
     """
 
     ConfigClass: ClassVar[type[ConsensusRuleConfig]] = LearnedRuleConfig

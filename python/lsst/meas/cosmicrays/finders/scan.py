@@ -21,13 +21,14 @@ import numpy as np
 
 from lsst.pex.config import Config, Field
 
+from ..documentation import DocumentedError
 from ..images import WorkingImage
 from .base import CosmicRayFinderTask, cosmicRayFinderRegistry
 
 _LOG = logging.getLogger(__name__)
 
 
-class ScanFieldError(ValueError):
+class ScanFieldError(DocumentedError, ValueError):
     """Raised when a config field cannot be scanned."""
 
 

@@ -16,6 +16,8 @@ __all__ = ("IngestError", "IngestWarning")
 
 from pathlib import Path
 
+from ..documentation import DocumentedError
+
 
 def _locate(path: Path | None, extension: str | None, keyword: str | None) -> str:
     """Say where in which file a statement holds."""
@@ -27,7 +29,7 @@ def _locate(path: Path | None, extension: str | None, keyword: str | None) -> st
     return ", ".join(parts)
 
 
-class IngestError(Exception):
+class IngestError(DocumentedError):
     """A file, or one extension of it, that cannot be ingested.
 
     Parameters

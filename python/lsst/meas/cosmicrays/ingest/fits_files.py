@@ -34,7 +34,8 @@ from astropy.io import fits
 from astropy.utils.data import get_readable_fileobj
 from astropy.utils.exceptions import AstropyWarning
 
-from .errors import IngestError
+from .checksums import wrong_sums
+from .errors import IngestError, IngestWarning
 
 _CARD = 80
 # More than the standard's 999 axes or columns; sizes below zero.
@@ -91,6 +92,11 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
     ------
     IngestError
         Raised if there is no such file, or it is damaged or truncated.
+
+    Warns
+    -----
+    IngestWarning
+        Issued for every HDU that is not what its CHECKSUM or DATASUM says.
     """
     if not path.is_file():
         raise IngestError("no such file", path=path)
@@ -106,6 +112,7 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
     with hdus:
         if any("truncated" in str(warning.message) for warning in caught):
             raise IngestError("is truncated: it is shorter than its headers say", path=path)
+        _warn_of_wrong_sums(path, hdus)
         yield hdus
 
 
@@ -118,6 +125,18 @@ def _check_counts(path: Path) -> None:
                     keyword = (found["count"] or found["size"]).decode()
                     value = (found["many"] or found["negative"]).decode()
                     raise IngestError(f"is damaged: its {keyword} is {value}", path=path, keyword=keyword)
+
+
+def _warn_of_wrong_sums(path: Path, hdus: fits.HDUList) -> None:
+    """Say which HDUs are damaged, or were changed by a careless program."""
+    for number, keyword in wrong_sums(path, hdus).items():
+        part = "data" if keyword == "DATASUM" else "header or data"
+        warnings.warn(
+            f"{path.name}[{number}]: its {keyword} is wrong: {part} are not what was written; if no program "
+            "changed them on purpose, get the file again",
+            IngestWarning,
+            stacklevel=2,
+        )
 
 
 def one_line(error: Exception) -> str:

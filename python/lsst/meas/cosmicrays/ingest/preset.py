@@ -34,6 +34,8 @@ from typing import Annotated, Any
 import pydantic
 import yaml  # type: ignore[import-untyped]
 
+from ..documentation import DocumentedError
+
 QUANTITIES: dict[str, str] = {
     "gain": "electrons per ADU",
     "read_noise": "read noise in electrons",
@@ -60,7 +62,7 @@ NUMBERS = frozenset(QUANTITIES) - {"filter", "band", "date", "time", "unit", "de
 """The quantities that are numbers."""
 
 
-class PresetError(ValueError):
+class PresetError(DocumentedError, ValueError):
     """A preset that cannot be used; the message says which entry."""
 
 

@@ -22,7 +22,10 @@ from pathlib import Path
 
 import astropy.wcs
 import numpy as np
+from astropy.coordinates import FK5, ICRS, SkyCoord
 from astropy.io import fits
+from astropy.time import Time
+from astropy.wcs.utils import wcs_to_celestial_frame
 
 from .afw_files import archive_header
 from .companions import read_companions
@@ -189,8 +192,37 @@ def _read_wcs(header: fits.Header, x0: int, y0: int) -> astropy.wcs.WCS | None:
             wcs = astropy.wcs.WCS(header, naxis=2)
             if not wcs.has_celestial:
                 return None
-            wcs = wcs.slice((slice(y0, None), slice(x0, None)))
+            wcs = _in_icrs(wcs.slice((slice(y0, None), slice(x0, None))))
             wcs.wcs.set()
             return wcs if np.all(np.isfinite(wcs.pixel_to_world_values([0.0, 1.0], [0.0, 1.0]))) else None
     except Exception:  # Damaged keywords make astropy raise anything.
         return None
+
+
+def _in_icrs(wcs: astropy.wcs.WCS) -> astropy.wcs.WCS:
+    """Return a WCS of galactic, B1950 or other coordinates in ICRS.
+
+    The sphere is turned: the reference point gets its ICRS position, and
+    the native longitude of the pole (LONPOLE) the direction of ICRS north.
+    That is exact, distortions included, where the reference point is the
+    native pole, as in TAN and all other zenithal projections.
+    """
+    frame = wcs_to_celestial_frame(wcs)
+    if isinstance(frame, ICRS) or (isinstance(frame, FK5) and frame.equinox == Time("J2000")):
+        return wcs
+    wcs.wcs.set()
+    if wcs.wcs.theta0 != 90.0:
+        raise ValueError(f"Cannot turn {wcs.wcs.ctype[0]} to ICRS.")
+    axes = [wcs.wcs.lng, wcs.wcs.lat]
+    reference = SkyCoord(*wcs.wcs.crval[axes], unit="deg", frame=frame)
+    north = reference.position_angle(SkyCoord(0.0, 90.0, unit="deg").transform_to(frame))
+    turned = wcs.deepcopy()
+    ctype, crval = list(wcs.wcs.ctype), wcs.wcs.crval.copy()
+    for axis, name in zip(axes, ("RA--", "DEC-"), strict=True):
+        ctype[axis] = name + ctype[axis][4:]
+    crval[axes] = reference.icrs.ra.deg, reference.icrs.dec.deg
+    turned.wcs.ctype, turned.wcs.crval = ctype, crval
+    turned.wcs.lonpole = wcs.wcs.lonpole - north.deg
+    turned.wcs.radesys = "ICRS"
+    turned.wcs.equinox = np.nan
+    return turned

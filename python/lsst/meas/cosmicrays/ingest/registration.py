@@ -20,6 +20,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ..documentation import DocumentedError
 from .stars import StarList
 
 _MAX_STARS = 80
@@ -31,7 +32,7 @@ _CLIP = 3.0
 _SPLINE_ORDER = 3
 
 
-class AlignmentError(ValueError):
+class AlignmentError(DocumentedError, ValueError):
     """Two exposures that have too few stars in common."""
 
 

@@ -25,6 +25,7 @@ SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 _SKY_MESH = 64
 _DETECTION_SIGMA = 5.0
+_HIGHER = 2.0
 _MIN_SNR = 30.0
 _MIN_FWHM = 1.3
 _MAX_ELONGATION = 1.6
@@ -127,10 +128,7 @@ def find_stars(image: np.ndarray, variance: np.ndarray, bad: np.ndarray) -> Star
         sharp ones among them may be cosmic rays.
     """
     sigma = np.sqrt(np.where(bad, 1.0, np.maximum(variance, 0.0))).astype(np.float32)
-    sep.set_extract_pixstack(max(300_000, image.size // 4))
-    objects, segments = sep.extract(
-        image, _DETECTION_SIGMA, err=sigma, mask=bad, minarea=5, segmentation_map=True
-    )
+    objects, segments = _extract(image, sigma, bad)
     noise = np.sqrt(objects["npix"]) * np.median(sigma[~bad])
     plausible = (
         (objects["flux"] > _MIN_SNR * noise)
@@ -148,6 +146,24 @@ def find_stars(image: np.ndarray, variance: np.ndarray, bad: np.ndarray) -> Star
         segments=segments,
         numbers=order + 1,
     )
+
+
+def _extract(image: np.ndarray, sigma: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Detect objects; where they are so crowded that one group of them has
+    more parts than ``sep`` can take, only those that stand higher.
+    """
+    threshold, n_active = _DETECTION_SIGMA, max(300_000, image.size // 4)
+    while True:
+        sep.set_extract_pixstack(n_active)
+        try:
+            return sep.extract(image, threshold, err=sigma, mask=bad, minarea=5, segmentation_map=True)
+        except Exception as error:  # sep raises nothing more special.
+            if "pixel buffer full" in str(error) and n_active < 2 * image.size:
+                n_active = 2 * image.size
+            elif "deblending overflow" in str(error):
+                threshold *= _HIGHER
+            else:
+                raise
 
 
 def of_common_size(stars: StarList, fwhm: float | None = None) -> StarList:

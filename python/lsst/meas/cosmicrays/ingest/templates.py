@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import sep
 
+from ..documentation import DocumentedError
 from .calibration import ScienceFrame
 from .registration import Alignment, AlignmentError, align, resample, resampled_noise
 from .stars import StarList, find_stars, of_common_size, subtract_sky
@@ -36,7 +37,7 @@ _APERTURE = 1.5
 _MIN_COVERAGE = 0.5
 
 
-class TemplateError(ValueError):
+class TemplateError(DocumentedError, ValueError):
     """A template that cannot be made; the message says why."""
 
 

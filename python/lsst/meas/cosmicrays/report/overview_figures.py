@@ -28,6 +28,7 @@ from astropy.table import Table
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from ..comparison import COMPLETENESS_BINS, FOCAL_PLANE_CORNERS
 
@@ -311,6 +312,7 @@ def plot_distributions(detections: Table, objects: Table) -> Figure:
             bins = np.geomspace(low, max(high, 2 * low), 25)
             panel.hist(values, bins=bins.tolist(), color=BLUE)
             panel.set_xscale("log")
+            panel.xaxis.set_minor_formatter(NullFormatter())
             panel.axvline(float(np.median(values)), color="black", lw=1.2)
             panel.set_title(f"median {np.median(values):.3g}", fontsize=8)
         panel.set_xlabel(label, fontsize=9)

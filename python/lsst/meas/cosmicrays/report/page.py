@@ -28,8 +28,9 @@ from astropy.table import Table
 from lsst.daf.butler import Butler
 
 from .answer import ANSWERING, Answer, answer_study
+from .entries import FigureEntry, Section, TableEntry
 from .page_figures import FigureFiles, ShownFigure
-from .sections import OTHER, SECTIONS, FigureEntry, Section, TableEntry
+from .sections import OTHER, SECTIONS
 from .shown import export_table, show_table, to_latex
 from .study import Study
 from .tables import LEVELS
@@ -214,7 +215,7 @@ class _Page:
                 continue
             self._claimed.add(name)
             source = tables if name in tables else self._study.visit_tables
-            subject = name.removeprefix(entry.pattern.rstrip("*")) if entry.title else ""
+            subject = name.removeprefix(entry.pattern.rstrip("*")).strip("_") if entry.title else ""
             title = ": ".join(filter(None, (entry.title or name, subject)))
             note = entry.note
             if source is self._study.visit_tables:

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from lsst.daf.butler import Butler, DatasetRef
 
-from .sections import FigureEntry
+from .entries import FigureEntry
 from .study import PlotGroup
 
 MOST_EMBEDDED = 12_000_000
@@ -120,7 +120,7 @@ class FigureFiles:
         shown : `ShownFigure`
             One figure.
         """
-        subject = group.name.removeprefix(entry.pattern.rstrip("*")) if entry.title else ""
+        subject = group.name.removeprefix(entry.pattern.rstrip("*")).strip("_") if entry.title else ""
         for ref in group.refs:
             uri = self._butler.getURI(ref)
             content = uri.read()

@@ -17,89 +17,12 @@ appears in the report without a line here.
 
 from __future__ import annotations
 
-__all__ = ["OTHER", "SECTIONS", "FigureEntry", "Section", "TableEntry"]
-
-import dataclasses
-from collections.abc import Callable
+__all__ = ["OTHER", "SECTIONS"]
 
 from astropy.table import Table
-from matplotlib.figure import Figure
 
 from .drawn import DRAWN
-from .study import Study
-
-type Rows = Callable[[Table], Table]
-type Draw = Callable[[Study], Figure | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class TableEntry:
-    """A table in a section."""
-
-    pattern: str
-    """Dataset types: a name, or a pattern with ``*`` (`str`)."""
-
-    title: str
-    """What the table is called (`str`)."""
-
-    note: str = ""
-    """How it is to be read (`str`)."""
-
-    columns: tuple[str, ...] = ()
-    """Columns that are shown, all if there are none here (`tuple`). The
-    limits of a rate are shown with it.
-    """
-
-    rows: Rows | None = None
-    """What chooses the rows that are shown, all if `None`
-    (`~collections.abc.Callable`).
-    """
-
-    most_rows: int = 200
-    """How many rows are shown at most; with 0 there are only downloads
-    (`int`).
-    """
-
-
-@dataclasses.dataclass(frozen=True)
-class FigureEntry:
-    """A figure in a section."""
-
-    pattern: str
-    """Dataset types: a name, or a pattern with ``*`` (`str`)."""
-
-    title: str
-    """What the figure is called (`str`)."""
-
-    alt: str
-    """What can be seen, for those who cannot see it (`str`)."""
-
-    draw: Draw | None = None
-    """What draws it from the tables of a study, `None` if they do not hold
-    what is needed (`~collections.abc.Callable`). What is drawn stands for
-    all figures of the pattern.
-    """
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A part of the report."""
-
-    key: str
-    """Its anchor in the page (`str`)."""
-
-    title: str
-    """Its heading (`str`)."""
-
-    text: str
-    """What it is about (`str`)."""
-
-    figures: tuple[FigureEntry, ...] = ()
-    """Figures (`tuple`)."""
-
-    tables: tuple[TableEntry, ...] = ()
-    """Tables (`tuple`)."""
-
+from .entries import FigureEntry, Rows, Section, TableEntry
 
 _RATES = ("candidate", "purity", "completeness", "f1", "tp", "fp", "fn", "n_detectors")
 
@@ -288,14 +211,55 @@ SECTIONS = (
                 "What becomes of labels, purity and completeness as the threshold rises.",
             ),
             FigureEntry(
+                "cr_plot_stamp_gallery_*",
+                "Gallery of stamps",
+                "Stamps: template, science and difference image in one stretch, the difference in its own, "
+                "with the outlines of the mask and of truth; captions have the number of cosmic-ray pixels.",
+            ),
+            FigureEntry(
                 "cr_plot_stamp_places_*",
                 "Stamps over the mask",
                 "Mask of a detector with the outlines of the stamps that have cosmic-ray pixels.",
             ),
         ),
         tables=(
-            TableEntry("cr_instrument_stamp_study", "Stamps of every detection"),
-            TableEntry("cr_instrument_stamp_thresholds", "Thresholds of the label"),
+            TableEntry(
+                "cr_instrument_stamp_study",
+                "Stamps of every detection",
+                "CR pixels: of stamps that are CR; inside: of those that the edge does not cut.",
+                (
+                    "detection",
+                    "n_stamps",
+                    "n_stamps_cr",
+                    "n_stamps_not_cr",
+                    "fraction_cr",
+                    "n_edge",
+                    "median_cr_pixels",
+                    "median_cr_pixels_inside",
+                    "p16_cr_pixels",
+                    "p84_cr_pixels",
+                    "max_cr_pixels",
+                    "cr_pixels_in_stamps_per_mpix",
+                    "fraction_in_stamps",
+                    "flux",
+                ),
+            ),
+            TableEntry(
+                "cr_instrument_stamp_thresholds",
+                "Thresholds of the label",
+                "A stamp is CR if it has at least as many CR pixels as the threshold; exactly: if it has as "
+                "many.",
+                (
+                    "detection",
+                    "threshold",
+                    "n_exactly",
+                    "exactly_purity",
+                    "n_stamps_cr",
+                    "purity",
+                    "completeness",
+                    "f1",
+                ),
+            ),
         ),
     ),
     Section(
@@ -358,7 +322,31 @@ SECTIONS = (
                 "Stamps before and after the interpolation of cosmic rays.",
             ),
         ),
-        tables=(TableEntry("cr_instrument_interpolation_*", "Sources before and after interpolation"),),
+        tables=(
+            TableEntry(
+                "cr_instrument_interpolation_*",
+                "Sources before and after interpolation",
+                "",
+                (
+                    "fate",
+                    "true_kind",
+                    "n",
+                    "n_of",
+                    "fraction",
+                    "n_with_cr",
+                    "n_near_cr",
+                    "detection",
+                    "n_object_cr",
+                    "n_object_not_cr",
+                    "n_no_object_cr",
+                    "n_no_object_not_cr",
+                    "n_real_object_cr",
+                    "cr_of_object",
+                    "object_of_cr",
+                    "n_detectors",
+                ),
+            ),
+        ),
     ),
     Section(
         "tuning",
@@ -374,8 +362,45 @@ SECTIONS = (
             ),
         ),
         tables=(
-            TableEntry("cr_tuning_optimum*", "Optima", "Over detectors, with their scatter."),
-            TableEntry("cr_instrument_tuning_curve*", "Curve over all detectors"),
+            TableEntry(
+                "cr_tuning_optimum*",
+                "Optima",
+                "Value: of all detectors together; median to max: of the detectors, each by itself.",
+                (
+                    "finder",
+                    "field",
+                    "criterion",
+                    "value",
+                    "median",
+                    "std",
+                    "min",
+                    "max",
+                    "mse",
+                    "purity",
+                    "completeness",
+                    "f1",
+                    "f1_truth",
+                    "n_detectors",
+                ),
+            ),
+            TableEntry(
+                "cr_instrument_tuning_curve*",
+                "Curve over all detectors",
+                "",
+                (
+                    "value",
+                    "n_pixels",
+                    "cr_pixels_per_mpix",
+                    "mse",
+                    "purity",
+                    "completeness",
+                    "f1",
+                    "purity_truth",
+                    "completeness_truth",
+                    "f1_truth",
+                    "n_detectors",
+                ),
+            ),
         ),
     ),
     Section(
@@ -392,7 +417,7 @@ SECTIONS = (
         ),
         tables=(
             TableEntry("cr_instrument_probability_summary*", "Summary of the curves"),
-            TableEntry("cr_instrument_probability_curve*", "Curve"),
+            TableEntry("cr_instrument_probability_curve*", "Curve", most_rows=0),
         ),
     ),
     Section(
@@ -465,7 +490,7 @@ SECTIONS = (
         "Satellite trails and failures",
         "Detectors on which a detection looks like a trail, and detectors on which a finder gave up.",
         figures=(
-            FigureEntry("cr_plot_trail*", "Trails", "Detectors with detections that look like a trail."),
+            FigureEntry("cr_plot_trails", "Trails", "Detectors with detections that look like a trail."),
             FigureEntry("cr_plot_failures*", "Failures", "Detectors on which finders failed."),
         ),
         tables=(
@@ -491,6 +516,7 @@ SECTIONS = (
                 ("cr_instrument_counts_dilated", "Joint counts of pixels and their neighbours", ""),
                 ("cr_instrument_stamps", "Stamps", "One row a DIASource."),
                 ("cr_instrument_objects", "Cosmic rays", "One row a cosmic ray."),
+                ("cr_visit_interpolation_sources", "Sources before and after interpolation", ""),
                 ("cr_visit_pixel_pairs", "Pairs of masks by detector", ""),
                 ("cr_visit_cluster_counts", "Joint counts within cosmic rays", ""),
                 ("cr_instrument_*_distribution", "Distributions", ""),

@@ -58,8 +58,18 @@ HEADINGS = {
     "passed_per_visit": "CRs passed a visit",
     "alerts_per_visit": "alerts a visit",
     "at_least": "votes",
+    "f1_truth": "F1 (truth)",
+    "purity_truth": "purity (truth)",
+    "completeness_truth": "completeness (truth)",
+    "wall_time_added": "s a detector added",
 }
 """How columns are headed; others by their names, with spaces."""
+
+ABBREVIATIONS = {
+    name: name.upper()
+    for name in ("cr", "f1", "fn", "fp", "id", "mse", "p16", "p84", "ra", "roc", "tn", "tp")
+}
+"""Words of names that are written in capitals."""
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -141,7 +151,7 @@ def show_table(table: Table, columns: Sequence[str] = (), *, most_rows: int = 20
     names = [name for name in columns if name in table.colnames] or _leading_columns(table)
     names = [name for name in names if table[name].ndim == 1]
     shown = tuple(
-        ShownColumn(name, HEADINGS.get(name, name.replace("_", " ")), table[name].dtype.kind in "iuf")
+        ShownColumn(name, HEADINGS.get(name) or _heading(name), table[name].dtype.kind in "iuf")
         for name in names
     )
     rows = tuple(tuple(_cell(row, name) for name in names) for row in table[:most_rows])
@@ -202,6 +212,12 @@ def to_latex(shown: ShownTable, caption: str) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _heading(name: str) -> str:
+    """Write the name of a column as people do."""
+    words = name.removeprefix("n_").split("_")
+    return " ".join(ABBREVIATIONS.get(word, word) for word in words)
 
 
 def _leading_columns(table: Table) -> list[str]:

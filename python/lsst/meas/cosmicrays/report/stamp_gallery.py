@@ -125,13 +125,20 @@ def plot_stamp_gallery(stamps: Sequence[GalleryStamp], *, title: str, n_columns:
         if row == 0:
             _write_header(axes, left)
         _draw_stamp(axes, stamp, left, top, colours)
-    axes.text(MARGIN, TITLE / 2, title, fontsize=9, va="center", ha="left")
+    axes.text(MARGIN, TITLE / 2, title, fontsize=_title_size(title, width), va="center", ha="left")
     if not stamps:
         axes.text(width / 2, TITLE + HEADER + PANEL / 2, "no such stamps", fontsize=9, ha="center")
     # After the images, each of which changes the limits.
     axes.set(xlim=(0.0, width), ylim=(height, 0.0), aspect="auto")
     _draw_legend(axes, colours, legend_columns)
     return figure
+
+
+def _title_size(title: str, width: float) -> float:
+    """Return the size (points) at which a title fits: 9 or less."""
+    longest = max(map(len, title.splitlines()), default=1)
+    # Letters are about 0.6 times as wide as high.
+    return min(9.0, 72.0 * (width - 2 * MARGIN) / (0.6 * max(1, longest)))
 
 
 def _colours_of_masks(stamps: Sequence[GalleryStamp]) -> dict[str, str]:

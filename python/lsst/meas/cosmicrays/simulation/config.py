@@ -73,6 +73,15 @@ class SimulationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     satellite_fraction: float = pydantic.Field(
         0.25, ge=0.0, le=1.0, description="Fraction of detectors crossed by a satellite."
     )
+    satellite_width: float = pydantic.Field(
+        1.0,
+        ge=0.1,
+        le=10.0,
+        description=(
+            "Least width of the trail of a satellite, in units of that of the PSF; the widest is twice as "
+            "wide.  Finders take for cosmic rays what is sharper than a star, from about 0.5 downwards."
+        ),
+    )
     bad_column_density: float = pydantic.Field(
         2.0, ge=0.0, le=100.0, description="Bad columns in 1000 columns."
     )

@@ -27,11 +27,13 @@ import numpy as np
 import scipy.ndimage
 from astropy.table import Table
 
+from ..documentation import DocumentedError
+
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 _SIGMA_PER_MAD = 1.4826
 
 
-class LibraryError(ValueError):
+class LibraryError(DocumentedError, ValueError):
     """Raised when a library holds no cosmic rays that can be used."""
 
 

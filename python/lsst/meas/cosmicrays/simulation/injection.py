@@ -20,11 +20,13 @@ from collections.abc import Sequence
 import numpy as np
 from astropy.table import Table
 
+from ..documentation import DocumentedError
+
 _N_TRIES = 50
 """Places that are tried for a cosmic ray before it is given up."""
 
 
-class PlacementError(RuntimeError):
+class PlacementError(DocumentedError, RuntimeError):
     """Raised when an image has no room for cosmic rays."""
 
 

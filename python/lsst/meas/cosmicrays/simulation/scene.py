@@ -165,7 +165,8 @@ def draw_trails(rng: np.random.Generator, config: SimulationConfig) -> list[Trai
     crossed = rng.random() < config.satellite_fraction
     x, y = rng.uniform(0.2, 0.8, 2) * (config.width, config.height)
     noise = math.sqrt(config.sky_electrons + config.camera.read_noise**2)
-    width = config.seeing / config.camera.pixel_scale / 2.355 * rng.uniform(1.0, 2.0)
+    width = config.seeing / config.camera.pixel_scale / 2.355
+    width *= config.satellite_width * rng.uniform(1.0, 2.0)
     brightness = noise * 10.0 ** rng.uniform(0.0, 2.0) * width * math.sqrt(2.0 * math.pi)
     trail = Trail(x, y, rng.uniform(0.0, math.pi), width, brightness)
     return [trail] if crossed else []

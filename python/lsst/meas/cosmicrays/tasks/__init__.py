@@ -27,6 +27,7 @@ from .inject_cosmic_rays import *
 from .interpolate_cosmic_rays import *
 from .make_cosmic_ray_library import *
 from .map_focal_plane import *
+from .metric_bundle import *
 from .plot_comparison import *
 from .plot_disagreements import *
 from .plot_exposures import *
@@ -34,6 +35,7 @@ from .plot_interpolation import *
 from .plot_masks import *
 from .plot_overview import *
 from .plot_probability import *
+from .plot_stamp_galleries import *
 from .plot_stamp_studies import *
 from .plot_trail_studies import *
 from .plot_tuning import *

@@ -19,8 +19,10 @@ from typing import Any
 
 from lsst.images import Box
 
+from ..documentation import DocumentedError
 
-class BoundsError(RuntimeError):
+
+class BoundsError(DocumentedError, RuntimeError):
     """Raised when a mask or an image covers other pixels than it should."""
 
 

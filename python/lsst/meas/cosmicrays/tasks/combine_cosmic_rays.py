@@ -14,7 +14,6 @@ from __future__ import annotations
 
 __all__ = ["CombineCosmicRaysConfig", "CombineCosmicRaysConnections", "CombineCosmicRaysTask"]
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -37,7 +36,7 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base.connectionTypes import Input, Output
 
-from ..comparison import LearnedConsensus, find_components
+from ..comparison import LearnedConsensus, Voter, find_components, votes_of
 from ..finders import ConsensusRule, LearnedRule, consensusRuleRegistry
 from ..images import make_cosmic_ray_mask, read_mask
 from .bounds import BoundsError
@@ -55,7 +54,8 @@ class CombineCosmicRaysConnections(
     """Connections of `CombineCosmicRaysTask`.
 
     Besides those below there are, for every detection in the config, the
-    inputs ``mask_{detection}``, ``summary_{detection}`` and, if wanted,
+    inputs ``mask_{detection}``, ``summary_{detection}`` and, if it votes with
+    a threshold of its probability or ``doReadProbability`` is set,
     ``probability_{detection}``. Each of them may be missing.
     """
 
@@ -85,16 +85,19 @@ class CombineCosmicRaysConnections(
             del self.model
         if not config.doWriteProbability:
             del self.probability
-        for detection in config.detections:
-            setattr(self, f"mask_{detection}", mask_input(detection))
+        for voter in map(Voter.parse, config.detections):
+            detection = voter.detection
             setattr(self, f"summary_{detection}", summary_input(detection))
-            if config.doReadProbability:
+            if voter.threshold is None:
+                setattr(self, f"mask_{detection}", mask_input(detection))
+            if voter.threshold is not None or config.doReadProbability:
                 setattr(self, f"probability_{detection}", probability_input(detection))
 
     def adjustQuantum(self, inputs: Any, outputs: Any, label: str, data_id: Any) -> tuple[Any, Any]:
         # docstring inherited
         changed = super().adjustQuantum(inputs, outputs, label, data_id)
-        if not any(refs for name, (_, refs) in inputs.items() if name.startswith(("mask_", "summary_"))):
+        votes = ("mask_", "summary_", "probability_")
+        if not any(refs for name, (_, refs) in inputs.items() if name.startswith(votes)):
             raise NoWorkFound(f"None of the detections that are to vote was made on {data_id}.")
         return changed
 
@@ -104,14 +107,16 @@ class CombineCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CombineCos
 
     detections = ListField[str](
         doc="Detections that vote, each {finder}_{kind}{variant}; those of science and of difference images "
-        "may vote together.",
+        "may vote together.  With a threshold, such as cosmic_conn_science>=0.1, it is the stored "
+        "probability that votes, in place of the mask.",
         default=["morphological_science", "astroscrappy_science", "cosmic_conn_science"],
     )
     rule = consensusRuleRegistry.makeField(
         doc="How many masks become one.  Configure it with rule['its name'].", default="pixel_votes"
     )
     doReadProbability = Field[bool](
-        doc="Read cr_probability_{detection} where it is stored?  The rule 'weights' can use it.",
+        doc="Read cr_probability_{detection} of all detections, where it is stored?  The rule 'weights' can "
+        "let them vote with it.",
         default=False,
     )
     doWriteProbability = Field[bool](
@@ -126,11 +131,8 @@ class CombineCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=CombineCos
             raise ValueError("detections is empty: name what is to vote, such as morphological_science.")
         if repeated:
             raise ValueError(f"detections must differ; given more than once: {', '.join(repeated)}.")
-        for name in names:
-            if not re.fullmatch(r"[A-Za-z]\w*", name):
-                raise ValueError(f"{name!r} is no name of a detection: {{finder}}_{{kind}}{{variant}}.")
         own = f"{FINDER}_{self.connections.kind}{self.connections.variant}"
-        if own in names:
+        if own in {Voter.parse(name).detection for name in names}:
             raise ValueError(f"{own} is what this task writes: it cannot vote for itself.")
 
     def reads_model(self) -> bool:
@@ -229,7 +231,7 @@ class CombineCosmicRaysTask(PipelineTask):
             result.mask = make_cosmic_ray_mask(finding.mask, bbox)
             if finding.probability is not None:
                 result.probability = Image(finding.probability, bbox=bbox)
-        n_usable = _usable_pixels(masks, summaries or {}, bbox)
+        n_usable = _usable_pixels({**masks, **given}, summaries or {}, bbox)
         result.summary = make_finder_summary(
             self._identify(dataId), finding, n_usable=n_usable, failure=failure
         )
@@ -240,9 +242,10 @@ class CombineCosmicRaysTask(PipelineTask):
     ) -> Struct:
         """Apply the rule, and measure what `CosmicRayFinderTask.run` would."""
         started = time.perf_counter()
+        arrays = {name: image.array for name, image in probabilities.items()}
         finding = self._make_rule(model).combine(
-            {name: read_mask(masks[name]) if name in masks else None for name in self.config.detections},
-            {name: image.array for name, image in probabilities.items()},
+            votes_of(self.config.detections, {name: read_mask(mask) for name, mask in masks.items()}, arrays),
+            arrays,
         )
         return Struct(
             mask=finding.mask,
@@ -270,9 +273,9 @@ class CombineCosmicRaysTask(PipelineTask):
 
     def _by_detection(self, connection: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            name: inputs[f"{connection}_{name}"]
-            for name in self.config.detections
-            if f"{connection}_{name}" in inputs
+            name.removeprefix(f"{connection}_"): dataset
+            for name, dataset in inputs.items()
+            if name.startswith(f"{connection}_")
         }
 
 
@@ -289,10 +292,10 @@ def _common_bounds(sources: Mapping[str, Any]) -> Box | None:
     return next(iter(bounds.values()), None)
 
 
-def _usable_pixels(masks: Mapping[str, Any], summaries: Mapping[str, Table], bbox: Box | None) -> int:
-    """Return on how many pixels every mask that votes could have cosmic rays,
-    at most.
+def _usable_pixels(voting: Mapping[str, Any], summaries: Mapping[str, Table], bbox: Box | None) -> int:
+    """Return on how many pixels every detection that votes could have cosmic
+    rays, at most.
     """
-    known = [int(summaries[name]["n_usable"][0]) for name in masks if name in summaries]
+    known = [int(summaries[name]["n_usable"][0]) for name in voting if name in summaries]
     whole = [] if bbox is None else [bbox.x.size * bbox.y.size]
     return min(known or whole, default=0)

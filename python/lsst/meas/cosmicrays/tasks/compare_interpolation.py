@@ -158,8 +158,8 @@ class CompareInterpolationConfig(PipelineTaskConfig, pipelineConnections=Compare
         check=lambda value: value >= 1,
     )
     objectPlanes = ListField[str](
-        doc="Planes of footprintMask and objectMask that have what was detected: a stamp with a pixel of the "
-        "latter has an OBJECT.",
+        doc="Planes of footprintMask and objectMask, or without these of the difference images, that have "
+        "what was detected: a stamp with a pixel of the latter has an OBJECT.",
         default=["DETECTED", "DETECTED_NEGATIVE"],
         minLength=1,
     )
@@ -247,10 +247,10 @@ class CompareInterpolationTask(PipelineTask):
             Cosmic rays that were interpolated over.
         diaSources, interpolatedDiaSources : `astropy.table.Table`
             DIASources without and with interpolation.
-        footprintMask : `lsst.images.Mask`, optional
-            Detections on the difference image without interpolation.
-        objectMask : `lsst.images.Mask`, optional
-            Detections on the difference image with interpolation.
+        footprintMask, objectMask : `lsst.images.Mask`, optional
+            Detections on the difference image without and with
+            interpolation; by default those that the difference image itself
+            has in its mask, as that of ``lsst.ip.diffim``.
         stamps : `astropy.table.Table`, optional
             Stamps around the DIASources without interpolation; without them
             ``confusion`` is empty.
@@ -299,8 +299,8 @@ class CompareInterpolationTask(PipelineTask):
             after=self._select_sources(interpolatedDiaSources, cosmicRays),
             interpolated=read_mask(cosmicRays),
             origin=(cosmicRays.bbox.x.start, cosmicRays.bbox.y.start),
-            footprints=self._read_detected(footprintMask, "without"),
-            objects=self._read_detected(objectMask, "with"),
+            footprints=self._read_detected(footprintMask, working.get("difference"), "without"),
+            objects=self._read_detected(objectMask, working.get("difference_interpolated"), "with"),
             cosmic_rays=read_truth(truthCharge, truthMask, working.get("science"), self.config.truthMinSigma),
             variables=variableCatalog,
         )
@@ -326,11 +326,15 @@ class CompareInterpolationTask(PipelineTask):
             self.log.warning("Dropped %d DIASources without a position on the image.", n_dropped)
         return sources
 
-    def _read_detected(self, mask: Any, how: str) -> np.ndarray | None:
-        if mask is None:
-            self.log.warning("The mask of what was detected %s interpolation is missing.", how)
-            return None
-        return np.logical_or.reduce([read_mask(mask, name) for name in self.config.objectPlanes])
+    def _read_detected(self, mask: Any, difference: WorkingImage | None, how: str) -> np.ndarray | None:
+        """Read what was detected, from its mask or the difference image."""
+        planes = self.config.objectPlanes
+        if mask is not None:
+            return np.logical_or.reduce([read_mask(mask, name) for name in planes])
+        if difference is not None and all(name in difference.planes for name in planes):
+            return np.logical_or.reduce([difference.planes[name] for name in planes])
+        self.log.warning("The mask of what was detected %s interpolation is missing.", how)
+        return None
 
     def _count_stamps(self, stamps: Table | None, data: InterpolationData) -> Table:
         """Count the stamps of all detections by OBJECT and cosmic ray."""

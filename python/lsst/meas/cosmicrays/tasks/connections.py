@@ -155,13 +155,17 @@ def summary_input(detection: str) -> Input:
     return table_input(f"cr_finder_summary_{detection}", f"How {detection} was made.", minimum=0)
 
 
-def probability_input(detection: str) -> Input:
+def probability_input(detection: str, *, multiple: bool = False, deferLoad: bool = False) -> Input:
     """Return the input that is the probability of a detection.
 
     Parameters
     ----------
     detection : `str`
         Name of the detection, ``{finder}_{kind}{variant}``.
+    multiple : `bool`, optional
+        Does a quantum read those of several detectors?
+    deferLoad : `bool`, optional
+        Does the task read them itself, one at a time?
 
     Returns
     -------
@@ -174,6 +178,8 @@ def probability_input(detection: str) -> Input:
         name=f"cr_probability_{detection}",
         storageClass="ImageV2",
         dimensions=DETECTOR,
+        multiple=multiple,
+        deferLoad=deferLoad,
         minimum=0,
     )
 

@@ -42,6 +42,7 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base.connectionTypes import Input, Output
 
+from ..documentation import DocumentedError
 from ..engines.difference_imaging.dia_detection import DiaDetection, DiaDetectionSettings, detect_dia_sources
 from ..images import WorkingImageConfig, read_image
 from .connections import DETECTOR, table_output
@@ -58,7 +59,7 @@ _UNITS = {
 }
 
 
-class TooManyDiaSourcesError(RuntimeError):
+class TooManyDiaSourcesError(DocumentedError, RuntimeError):
     """Raised when there are more sources than identifiers for a detector."""
 
 

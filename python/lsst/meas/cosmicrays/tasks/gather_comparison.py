@@ -43,8 +43,8 @@ from ..comparison import (
     add_counts,
     add_places,
     add_probability_counts,
-    clusters_to_keep,
     confusion_table,
+    needs_clusters,
     probability_curve,
     probability_summary,
     read_bits,
@@ -258,9 +258,8 @@ class GatherComparisonTask(PipelineTask):
         detections = stack_tables(detectorDetections)
         bits = read_bits(detections)
         pixel_pairs = stack_tables(detectorPixelPairs)
-        clusters = stack_tables(
-            [(identity, clusters_to_keep(detections, table)) for identity, table in detectorClusterCounts]
-        )
+        n_kept = None if needs_clusters(detections) else 0
+        clusters = stack_tables([(identity, table[:n_kept]) for identity, table in detectorClusterCounts])
         stamps, objects = stack_tables(detectorStamps), stack_tables(detectorObjects)
         confusion = confusion_table(
             detections,

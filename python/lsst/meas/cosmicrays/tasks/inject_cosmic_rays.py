@@ -40,6 +40,7 @@ from lsst.pipe.base import (
 from lsst.pipe.base.connectionTypes import Input, Output
 
 from ..comparison import dilate, exposed_area_time
+from ..documentation import DocumentedError
 from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
 from ..simulation import (
     DarkFootprints,
@@ -55,7 +56,7 @@ from .connections import DETECTOR, INSTRUMENT, table_input, table_output
 SECONDS_PER_MINUTE = 60.0
 
 
-class UnknownRateError(RuntimeError):
+class UnknownRateError(DocumentedError, RuntimeError):
     """Raised when it cannot be known how many cosmic rays an image gets."""
 
 

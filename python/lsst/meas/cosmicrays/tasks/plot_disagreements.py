@@ -15,7 +15,7 @@ from __future__ import annotations
 __all__ = ["PlotDisagreementsConfig", "PlotDisagreementsConnections", "PlotDisagreementsTask"]
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -33,13 +33,12 @@ from lsst.pipe.base import (
     QuantumContext,
     Struct,
 )
-from lsst.pipe.base.connectionTypes import Input
 
 from ..comparison import choose_disagreements
-from ..report.stamp_gallery import GalleryStamp, plot_stamp_gallery
-from .connections import DETECTOR, VISIT, plot_output, table_input
-
-type _Key = tuple[str, str, int]
+from ..report.stamp_cutouts import WantedStamp, describe_truth, read_stamps
+from ..report.stamp_gallery import plot_stamp_gallery
+from .connections import VISIT, plot_output, table_input
+from .study_connections import stamp_images_input
 
 
 class PlotDisagreementsConnections(PipelineTaskConnections, dimensions=VISIT):
@@ -53,15 +52,7 @@ class PlotDisagreementsConnections(PipelineTaskConnections, dimensions=VISIT):
     disagreements = table_input(
         "cr_visit_disagreements", "Stamps that one detection calls a cosmic ray and another not.", VISIT
     )
-    stampImages = Input(
-        doc="Cutouts of the stamps of each detector.",
-        name="cr_stamp_images",
-        storageClass="ArrowAstropy",
-        dimensions=DETECTOR,
-        multiple=True,
-        deferLoad=True,
-        minimum=0,
-    )
+    stampImages = stamp_images_input()
 
     def __init__(self, *, config: PlotDisagreementsConfig):
         super().__init__(config=config)
@@ -165,7 +156,10 @@ class PlotDisagreementsTask(PipelineTask):
             )
             for first, second in self.config.pairs()
         }
-        stamps = self._read_stamps(chosen, stampImages)
+        wanted = {
+            (*pair, int(row["rank"])): _want_stamp(row) for pair, rows in chosen.items() for row in rows
+        }
+        stamps = read_stamps(wanted, stampImages)
         result = Struct()
         for (first, second), rows in chosen.items():
             n_all = np.count_nonzero((disagreements["first"] == first) & (disagreements["second"] == second))
@@ -175,50 +169,15 @@ class PlotDisagreementsTask(PipelineTask):
             setattr(result, f"plot_{first}_{second}", figure)
         return result
 
-    def _read_stamps(
-        self, chosen: Mapping[tuple[str, str], Table], handles: Mapping[int, DeferredDatasetHandle]
-    ) -> dict[_Key, GalleryStamp]:
-        """Read the chosen stamps, by pair and rank."""
-        wanted: dict[int, list[tuple[_Key, Row]]] = {}
-        for (first, second), rows in chosen.items():
-            for row in rows:
-                key = first, second, int(row["rank"])
-                wanted.setdefault(int(row["detector"]), []).append((key, row))
-        stamps: dict[_Key, GalleryStamp] = {}
-        for detector, of_detector in sorted(wanted.items(), key=lambda item: item[0]):
-            images = handles[detector].get()
-            stamps |= dict(_make_stamps(images, of_detector))
-        return stamps
 
-
-def _make_stamps(images: Table, wanted: Iterable[tuple[_Key, Row]]) -> Iterable[tuple[_Key, GalleryStamp]]:
-    """Take stamps out of the table of a detector, by copy."""
-    numbers = {int(identifier): number for number, identifier in enumerate(images["id"])}
-    for (first, second, rank), row in wanted:
-        cutouts = images[numbers[int(row["id"])]]
-        masks = {name: f"mask_{name}" for name in (first, second, "truth")}
-        yield (
-            (first, second, rank),
-            GalleryStamp(
-                template=np.array(cutouts["template"]),
-                science=np.array(cutouts["science"]),
-                difference=np.array(cutouts["difference"]),
-                masks={
-                    name: np.array(cutouts[column])
-                    for name, column in masks.items()
-                    if column in images.colnames
-                },
-                caption=(
-                    f"{rank}. detector {row['detector']}, x {row['x']:.0f}, y {row['y']:.0f}: "
-                    f"{row['n_cr_first']} and {row['n_cr_second']} CR pixels"
-                ),
-                truth=_describe_truth(row),
-            ),
-        )
-
-
-def _describe_truth(row: Row) -> str | None:
-    """Say what a source is, and whether a cosmic ray is in its stamp."""
-    kind = str(row["true_kind"]).replace("_", " ")
-    in_stamp = {1: "CR in stamp", 0: "no CR in stamp"}.get(int(row["label_truth"]), "")
-    return ", ".join(part for part in (kind, in_stamp) if part) or None
+def _want_stamp(row: Row) -> WantedStamp:
+    return WantedStamp(
+        detector=int(row["detector"]),
+        id=int(row["id"]),
+        masks=(str(row["first"]), str(row["second"]), "truth"),
+        caption=(
+            f"{row['rank']}. detector {row['detector']}, x {row['x']:.0f}, y {row['y']:.0f}: "
+            f"{row['n_cr_first']} and {row['n_cr_second']} CR pixels"
+        ),
+        truth=describe_truth(row),
+    )

@@ -8,15 +8,15 @@
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Connections of tasks that gather the studies of visits."""
+"""Connections of tasks that gather and draw the studies of visits."""
 
 from __future__ import annotations
 
-__all__ = ["instrument_table", "visit_tables"]
+__all__ = ["instrument_table", "stamp_images_input", "visit_tables"]
 
 from lsst.pipe.base.connectionTypes import Input, Output
 
-from .connections import INSTRUMENT, VISIT, table_input, table_output
+from .connections import DETECTOR, INSTRUMENT, VISIT, table_input, table_output
 
 
 def visit_tables(what: str) -> Input:
@@ -49,3 +49,23 @@ def instrument_table(what: str) -> Output:
         The connection, named ``cr_instrument_{what}``.
     """
     return table_output(f"cr_instrument_{what}", f"The table {what} over all visits.", INSTRUMENT)
+
+
+def stamp_images_input() -> Input:
+    """Return the input that is the cutouts of stamps of all detectors.
+
+    Returns
+    -------
+    connection : `lsst.pipe.base.connectionTypes.Input`
+        The connection: each is read when it is asked for, and there may be
+        none.
+    """
+    return Input(
+        doc="Cutouts of the stamps of each detector.",
+        name="cr_stamp_images",
+        storageClass="ArrowAstropy",
+        dimensions=DETECTOR,
+        multiple=True,
+        deferLoad=True,
+        minimum=0,
+    )

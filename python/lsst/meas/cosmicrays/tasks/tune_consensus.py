@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.table import Table
 
-from lsst.pex.config import ConfigField, Field, ListField
+from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
@@ -37,14 +37,24 @@ from ..comparison import (
     CORE_THRESHOLDS,
     LearnedConsensus,
     PatternCounts,
+    Voter,
     fit_learned_consensus,
     judge_mask,
     judgement_rates,
     vote_by_pixel,
+    votes_of,
 )
 from ..images import WorkingImageConfig, read_image, read_mask
 from .bounds import check_bounds
-from .connections import DETECTOR, INSTRUMENT, mask_input, table_output, truth_charge_input, truth_mask_input
+from .connections import (
+    DETECTOR,
+    INSTRUMENT,
+    mask_input,
+    probability_input,
+    table_output,
+    truth_charge_input,
+    truth_mask_input,
+)
 from .truth import read_truth, truth_field, truth_min_sigma_field, unusable_planes_field, usable_pixels
 from .visits import choose_visits, complete_detectors, handles_by_data_id
 
@@ -53,7 +63,8 @@ class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
     """Connections of `TuneConsensusTask`.
 
     Besides those below there are, for every detection in the config, the
-    inputs ``mask_{detection}`` of all detectors that have it.
+    inputs ``mask_{detection}`` of all detectors that have it, or, if it votes
+    with a threshold of its probability, ``probability_{detection}``.
     """
 
     scienceImage = Input(
@@ -84,16 +95,26 @@ class TuneConsensusConnections(PipelineTaskConnections, dimensions=INSTRUMENT):
             del self.truthMask
         else:
             del self.truthCharge
-        for detection in config.detections:
-            setattr(self, f"mask_{detection}", mask_input(detection, multiple=True, deferLoad=True))
+        for voter in map(Voter.parse, config.detections):
+            make_input = mask_input if voter.threshold is None else probability_input
+            setattr(self, _connection_of(voter), make_input(voter.detection, multiple=True, deferLoad=True))
 
 
 class TuneConsensusConfig(PipelineTaskConfig, pipelineConnections=TuneConsensusConnections):
     """Configuration of `TuneConsensusTask`."""
 
     detections = ListField[str](
-        doc="Detections that vote, each {finder}_{kind}{variant}.",
+        doc="Detections that vote, each {finder}_{kind}{variant}.  With a threshold, such as "
+        "cosmic_conn_science>=0.1, it is the stored probability that votes, in place of the mask.",
         default=["morphological_science", "astroscrappy_science", "cosmic_conn_science"],
+    )
+    model = ChoiceField[str](
+        doc="What to learn.",
+        default="logistic",
+        allowed={
+            "logistic": "A logistic model, quadratic in the flags of a pixel and its neighbours.",
+            "table": "A table of how often the same flags were cosmic rays, smoothed with coarser tables.",
+        },
     )
     truth = truth_field(needed=True)
     truthMinSigma = truth_min_sigma_field()
@@ -118,6 +139,8 @@ class TuneConsensusConfig(PipelineTaskConfig, pipelineConnections=TuneConsensusC
         names = list(self.detections)
         if not names or len(set(names)) != len(names):
             raise ValueError(f"detections must be given, and differ, not {names}.")
+        for name in names:
+            Voter.parse(name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +151,7 @@ class JudgedDetector:
     """Number of the visit."""
 
     masks: Mapping[str, np.ndarray]
-    """Mask of each detection, bool (ny, nx)."""
+    """The pixels for which each detection votes, bool (ny, nx)."""
 
     truth: np.ndarray
     """True cosmic rays, bool (ny, nx)."""
@@ -160,7 +183,7 @@ class TuneConsensusTask(PipelineTask):
         connections = [
             "scienceImage",
             "truthCharge" if self.config.truth == "charge" else "truthMask",
-            *(f"mask_{name}" for name in self.config.detections),
+            *{_connection_of(Voter.parse(name)) for name in self.config.detections},
         ]
         what = f"truth and all of {', '.join(self.config.detections)}"
         complete = complete_detectors(handles, connections, what)
@@ -198,7 +221,7 @@ class TuneConsensusTask(PipelineTask):
             PatternCounts.count([each.masks[name] for name in names], each.truth, each.usable)
             for each in (read() for read in fitting)
         )
-        rule = self._choose_core(fit_learned_consensus(names, counts), fitting)
+        rule = self._choose_core(fit_learned_consensus(names, counts, self.config.model), fitting)
         rows = []
         for purpose, readers in (("fit", fitting), ("judge", judging)):
             for row in self._judge(rule, (read() for read in readers)):
@@ -206,6 +229,7 @@ class TuneConsensusTask(PipelineTask):
         model = Table(
             {
                 "model": [rule.to_json()],
+                "kind": [rule.kind],
                 "members": [",".join(names)],
                 "threshold": [rule.threshold],
                 "core_threshold": [rule.core_threshold],
@@ -271,8 +295,27 @@ class TuneConsensusTask(PipelineTask):
         truth = read_truth(parts.get("truthCharge"), parts.get("truthMask"), image, self.config.truthMinSigma)
         assert truth is not None, "runQuantum leaves out detectors without truth"
         usable = usable_pixels(image, self.config.unusablePlanes)
-        masks = {name: read_mask(parts[f"mask_{name}"]) for name in self.config.detections}
-        return JudgedDetector(visit, masks, truth, usable)
+        votes = votes_of(
+            self.config.detections,
+            {
+                name[len("mask_") :]: read_mask(part)
+                for name, part in parts.items()
+                if name.startswith("mask_")
+            },
+            {
+                name[len("probability_") :]: part.array
+                for name, part in parts.items()
+                if name.startswith("probability_")
+            },
+        )
+        return JudgedDetector(
+            visit, {name: vote for name, vote in votes.items() if vote is not None}, truth, usable
+        )
+
+
+def _connection_of(voter: Voter) -> str:
+    what = "mask" if voter.threshold is None else "probability"
+    return f"{what}_{voter.detection}"
 
 
 def _quality(counts: np.ndarray) -> float:

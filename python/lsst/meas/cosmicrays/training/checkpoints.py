@@ -19,10 +19,11 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from ..documentation import DocumentedError
 from .torch_device import import_torch
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(DocumentedError, RuntimeError):
     """Raised when a checkpoint cannot be read."""
 
 

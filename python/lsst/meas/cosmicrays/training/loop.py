@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from ..documentation import DocumentedError
 from ..engines.cosmic_conn.network import find_architecture
 from .augmentation import N_ORIENTATIONS, orient
 from .checkpoints import read_checkpoint, write_checkpoint
@@ -38,7 +39,7 @@ from .torch_device import import_torch, select_device, torch_threads
 _LOG = logging.getLogger(__name__)
 
 
-class TrainingDivergedError(RuntimeError):
+class TrainingDivergedError(DocumentedError, RuntimeError):
     """Raised when the loss is no longer a number."""
 
 

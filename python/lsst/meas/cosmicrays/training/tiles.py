@@ -22,13 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
+from ..documentation import DocumentedError
 from ..engines.cosmic_conn.tiles import fill_bad_pixels
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 SIDE_UNIT = 16
 
 
-class TileError(ValueError):
+class TileError(DocumentedError, ValueError):
     """Raised when no tiles can be cut as asked."""
 
 

@@ -18,12 +18,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from ..documentation import DocumentedError
 
-class TorchNotAvailableError(ImportError):
+
+class TorchNotAvailableError(DocumentedError, ImportError):
     """Raised when a network is to be trained and torch is not installed."""
 
 
-class DeviceError(RuntimeError):
+class DeviceError(DocumentedError, RuntimeError):
     """Raised when torch does not have the device that was asked for."""
 
 

@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from ..documentation import DocumentedError
 from .loop import EpochRecord
 
 COLUMNS = ("onnx", "threshold", "normalisation", "history", "provenance")
 
 
-class TrainedModelError(ValueError):
+class TrainedModelError(DocumentedError, ValueError):
     """Raised when a table is no trained model."""
 
 

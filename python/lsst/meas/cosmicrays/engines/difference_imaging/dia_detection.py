@@ -227,7 +227,7 @@ def _extract(snr: np.ndarray, missing: np.ndarray, threshold: float) -> _Extract
         mask=missing,
         minarea=1,
         filter_kernel=None,
-        deblend_cont=1.0,
+        deblend_nthresh=1,  # None: large groups would be too many to sep.
         clean=False,
     )
     return _Extraction(
