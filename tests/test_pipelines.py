@@ -128,6 +128,12 @@ class TestSimulation:
             ranking = butler.get("cr_consensus_ranking", instrument="SimHSC")
             assert "morphological_science,cosmic_conn_difference" in ranking["members"]
 
+    def test_tables_of_another_visit(self, simulated: Path) -> None:
+        result = CliRunner().invoke(main, ["tables", str(simulated), "u/all", "--visit", "999"])
+        assert result.exit_code == 1
+        assert "cr_visit_confusion of visit 999" in result.output
+        assert "visit: 1" in result.output.split("found 0 among")[1]
+
     def test_the_consensus_is_a_vote(self, simulated: Path) -> None:
         with Butler.from_config(str(simulated), collections="u/all") as butler:
             masks = [

@@ -126,7 +126,7 @@ def test_tables_that_are_not_there(test_butler: Butler) -> None:
     assert "There is no collection 'u/nobody'" in result.output
     result = runner.invoke(main, ["tables", repo, "TestCam/defaults"])
     assert result.exit_code == 1
-    assert "found none: was the comparison gathered" in result.output
+    assert "found none: run the gathering of the comparison first" in result.output
     result = runner.invoke(main, ["tables", repo + "/nowhere", "u/nobody"])
     assert result.exit_code == 1
     assert "No Butler repository at" in result.output

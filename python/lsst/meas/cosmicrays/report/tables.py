@@ -77,17 +77,20 @@ def read_comparison(
         butler.collections.get_info(collection)
     except MissingCollectionError as error:
         raise LookupError(f"There is no collection {collection!r} in this repository.") from error
-    refs = []
+    there = []
     if butler.registry.queryDatasetTypes(name):
-        refs = [
-            ref
-            for ref in butler.query_datasets(name, collections=collection, explain=False, limit=None)
-            if instrument in (None, ref.dataId["instrument"]) and visit in (None, ref.dataId.get("visit"))
-        ]
-    found = sorted({str(ref.dataId) for ref in refs})
-    if len(found) != 1:
-        problem = f"several ({', '.join(found)}): name one" if found else "none: was the comparison gathered"
-        raise LookupError(f"Looking for one {name} in collection {collection!r}, found {problem}.")
+        there = butler.query_datasets(name, collections=collection, explain=False, limit=None)
+    refs = [
+        ref
+        for ref in there
+        if instrument in (None, ref.dataId["instrument"]) and visit in (None, ref.dataId.get("visit"))
+    ]
+    if len(refs) != 1:
+        wanted = name if visit is None else f"{name} of visit {visit}"
+        problem = "none: run the gathering of the comparison first"
+        if there:
+            problem = f"{len(refs)} among {', '.join(sorted(str(ref.dataId) for ref in there))}: name one"
+        raise LookupError(f"Looking for one {wanted} in collection {collection!r}, found {problem}.")
     return ComparisonTables(
         confusion=butler.get(refs[0]),
         summary=butler.get(f"cr_{level}_summary", refs[0].dataId, collections=collection),
