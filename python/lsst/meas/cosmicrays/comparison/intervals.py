@@ -16,7 +16,7 @@ __all__ = ["bootstrap_sums", "dice_interval", "percentile_interval", "wilson_int
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 
 def wilson_interval(
@@ -44,7 +44,7 @@ def wilson_interval(
     22, 209.
     """
     k, n = np.broadcast_arrays(np.asarray(n_success, dtype=float), np.asarray(n_trials, dtype=float))
-    z2 = norm.ppf(0.5 + level / 2) ** 2
+    z2 = ndtri(0.5 + level / 2) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = (k + z2 / 2) / (n + z2)
         half_width = np.sqrt(z2) / (n + z2) * np.sqrt(k * (n - k) / n + z2 / 4)

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.special import bdtrc
 from skimage.transform import hough_line
 
 _N_SECTIONS = 8
@@ -222,9 +222,10 @@ def _likely_lines(
     covered = excess >= settings.min_coverage * (1.0 - elsewhere) * n_blocks
     candidates = np.argwhere(long_enough & covered)
     n_votes, n_of_line = (array[tuple(candidates.T)] for array in (votes, n_blocks))
-    log_chance = binom.logsf(n_votes - 1, n_of_line, elsewhere) + math.log(np.count_nonzero(long_enough) or 1)
-    likely = log_chance < math.log(settings.max_chance)
-    for number in np.flatnonzero(likely)[np.argsort(log_chance[likely], kind="stable")]:
+    chance = bdtrc(np.minimum(n_votes, n_of_line) - 1, n_of_line, elsewhere)
+    chance *= np.count_nonzero(long_enough) or 1
+    likely = chance < settings.max_chance
+    for number in np.flatnonzero(likely)[np.argsort(chance[likely], kind="stable")]:
         distance, normal = distances[candidates[number, 0]], angles[candidates[number, 1]]
         yield _as_line(distance, normal, block, shape, float(n_votes[number] / n_of_line[number]))
 

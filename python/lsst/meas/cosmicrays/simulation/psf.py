@@ -26,7 +26,6 @@ from collections.abc import Iterable
 
 import galsim
 import numpy as np
-import piff
 import scipy.fft
 import scipy.ndimage
 from numba import njit
@@ -201,6 +200,9 @@ def make_piff_psf(psf: SpatialProfile, bbox: Box) -> PiffWrapper:
         A pixel grid interpolated by a quadratic polynomial, as Rubin's models
         are; two points per pixel where the PSF is too narrow for one.
     """
+    # Half a second, which each process of a pipeline would pay for.
+    import piff
+
     points_per_pixel = 1 if psf.fwhm >= 3.0 else 2
     radius = int(np.clip(math.ceil(3.5 * psf.fwhm), 10, 24))
     reach = radius * points_per_pixel
