@@ -112,6 +112,8 @@ def simulate_words(repo: Path, *options: object, size: str = "200x180") -> list[
 
 def _run(words: list[str], log: str, largest_file: int | None) -> None:
     os.setsid()
+    # Where the tests run in the background of a shell, it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
