@@ -116,26 +116,35 @@ def draw(report: dict[str, Any], path: Path) -> None:
     path : `~pathlib.Path`
         File to write.
     """
-    bars = [
-        (f"{case['name']}, {case['threads']} thread{'s' * (case['threads'] > 1)}: {row['name']}", row)
+    cases = [
+        (case, rows)
         for case in report["cases"]
-        for row in case["programs"]
-        if "median" in row
+        if (rows := [row for row in case.get("programs", []) if "median" in row])
     ]
-    if not bars:
+    if not cases:
         return
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.28 * len(bars)), layout="constrained")
-    for place, (_, row) in enumerate(bars):
-        low, high = row["median"] - min(row["seconds"]), max(row["seconds"]) - row["median"]
-        colour = OUR_COLOUR if row["ours"] else THEIR_COLOUR
-        axes.barh(place, row["median"], color=colour, xerr=[[low], [high]], ecolor="black", capsize=2)
-        ratio = f"  {_factor(row['speedup'][0])}" if "speedup" in row else ""
-        axes.text(max(row["seconds"]), place, ratio, va="center")
-    axes.set_yticks(range(len(bars)), [label for label, _ in bars])
-    axes.invert_yaxis()
+    n_lines = sum(len(rows) + 1.6 for _, rows in cases)
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.2 * n_lines), layout="constrained")
+    place, ticks = 0.0, []
+    for case, rows in cases:
+        threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
+        title = f"{case['name']}: {case['title']}, {threads}"
+        across = axes.get_yaxis_transform()
+        axes.text(0.005, place, title, transform=across, va="center", size="small").set_in_layout(False)
+        for row in rows:
+            place += 1
+            ticks.append((place, row["name"]))
+            low, high = row["median"] - min(row["seconds"]), max(row["seconds"]) - row["median"]
+            colour = OUR_COLOUR if row["ours"] else THEIR_COLOUR
+            axes.barh(place, row["median"], color=colour, xerr=[[low], [high]], ecolor="black", capsize=2)
+            ratio = f"  {_factor(row['speedup'][0])}" if "speedup" in row else ""
+            axes.text(max(row["seconds"]), place, ratio, va="center").set_in_layout(False)
+        place += 1.6
+    axes.set_yticks(*zip(*ticks, strict=True))
+    axes.set_ylim(place - 0.6, -1)
     axes.set_xscale("log")
     axes.margins(x=0.15)
-    axes.set_xlabel("run time (s): median, least and greatest; factor over the original")
+    axes.set_xlabel("run time (s): median, least, greatest; factor over the original")
     axes.set_title(f"{report['circumstances']['processor']}, {report['circumstances']['date'][:10]}")
     figure.savefig(path, dpi=120)
     plt.close(figure)

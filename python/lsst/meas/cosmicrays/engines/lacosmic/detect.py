@@ -44,7 +44,6 @@ RUNS = 16
 SMALLEST_FINE_STRUCTURE = np.float32(0.01)
 
 
-@compiled
 def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndarray:
     """Find the pixels of some boxes that are CR pixels by themselves.
 
@@ -79,7 +78,6 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndar
     return np.concatenate((found, _find_in_runs(frame, rule, runs, only)))
 
 
-@compiled
 def _confirm(
     frame: Frame,
     rule: Rule,
@@ -95,7 +93,6 @@ def _confirm(
     return pixels[_are_sharp(significances, structures, noises, rule)]
 
 
-@compiled
 def _confirm_by_filter(frame: Frame, rule: Rule, pixels: np.ndarray, noises: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some, with S' found before the filter."""
     significances = significance(frame, rule, pixels, 1, 1).ravel()
@@ -207,7 +204,6 @@ def learn(frame: Frame, rule: Rule, runs: np.ndarray) -> None:
         _record(frame.flags, rule, run[0], run[1], scratch.result[: patches.height, : patches.width])
 
 
-@compiled
 def learn_around(frame: Frame, rule: Rule, pixels: np.ndarray) -> None:
     """Find out which neighbours of some pixels exceed the limits.
 
@@ -218,17 +214,30 @@ def learn_around(frame: Frame, rule: Rule, pixels: np.ndarray) -> None:
     pixels : `numpy.ndarray`, (n,), int64
         Pixels; those on the edge of the image are passed over.
     """
-    ny, nx = frame.flags.shape
+    corners = _corners_to_learn(frame.flags, pixels)
+    _record_all(frame.flags, rule, corners, significance(frame, rule, corners, 3, 3))
+
+
+@compiled
+def _corners_to_learn(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return the first pixels of the blocks of nine around some pixels."""
+    ny, nx = flags.shape
     corners = np.empty(pixels.size, dtype=np.int64)
     n = 0
     for pixel in pixels:
         y, x = pixel // nx, pixel % nx
-        if min(y, x, ny - 1 - y, nx - 1 - x) > 0 and _any_unknown(frame.flags, y, x):
+        if min(y, x, ny - 1 - y, nx - 1 - x) > 0 and _any_unknown(flags, y, x):
             corners[n] = pixel - nx - 1
             n += 1
-    significances = significance(frame, rule, corners[:n], 3, 3)
-    for i in range(n):
-        _record(frame.flags, rule, corners[i] // nx, corners[i] % nx, significances[i])
+    return corners[:n]
+
+
+@compiled
+def _record_all(flags: np.ndarray, rule: Rule, corners: np.ndarray, significances: np.ndarray) -> None:
+    """Set flags of the pixels of small blocks that tell what they exceed."""
+    nx = flags.shape[1]
+    for i in range(corners.size):
+        _record(flags, rule, corners[i] // nx, corners[i] % nx, significances[i])
 
 
 @compiled
@@ -252,7 +261,6 @@ def _record(flags: np.ndarray, rule: Rule, top: int, left: int, significances: n
             row[c] |= KNOWN | above | above_neighbour
 
 
-@compiled
 def exceed(frame: Frame, rule: Rule, above: np.uint8, pixels: np.ndarray) -> np.ndarray:
     """Find the pixels that are more significant than a limit.
 

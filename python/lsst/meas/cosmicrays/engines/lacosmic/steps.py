@@ -204,7 +204,7 @@ def fine_structure(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     return structures
 
 
-@compiled
+@inlined
 def find_significance(frame: Frame, rule: Rule, patches: Patches, scratch: Scratch) -> None:
     """Find S' of patches, as `significance` of blocks.
 
@@ -222,7 +222,7 @@ def find_significance(frame: Frame, rule: Rule, patches: Patches, scratch: Scrat
     remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
 
 
-@compiled
+@inlined
 def find_fine_structure(frame: Frame, rule: Rule, patches: Patches, scratch: Scratch) -> None:
     """Find F of patches, as `fine_structure` of pixels.
 
@@ -323,7 +323,7 @@ def _smooth(
     restore_border(source, half, target, patches, reach, shape)
 
 
-@compiled
+@inlined
 def remove_smooth(
     separable: bool,
     source: np.ndarray,
@@ -377,7 +377,7 @@ def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scra
             q[i] = np.sqrt(SMALLEST_VARIANCE if q[i] < SMALLEST_VARIANCE else q[i])
 
 
-@compiled
+@inlined
 def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
     """Find S of patches and some pixels around, and the noise.
 
