@@ -120,6 +120,17 @@ def test_what_is_no_trail() -> None:
     assert find_trails(np.ones((40, 30), dtype=bool)) == []
 
 
+def test_chance_is_bounded() -> None:
+    """Lines that noise covers are no trails, unless chance is let in."""
+    noises = [np.random.default_rng(seed).random(SHAPE) < 0.0005 for seed in range(12)]
+    n_found = [
+        sum(bool(find_trails(noise, TrailSettings(min_coverage=0.1, max_chance=chance))) for noise in noises)
+        for chance in (1e-3, 2.0)
+    ]
+    assert n_found[0] == 0
+    assert n_found[1] >= 4
+
+
 def test_trail_in_a_noisy_mask() -> None:
     noise = np.random.default_rng(1).random(SHAPE) < 0.007
     trail = simulated_trail(4)
