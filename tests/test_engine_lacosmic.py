@@ -210,6 +210,45 @@ def test_same_on_frames_with_many_candidates(
     assert_same_bits(detect_cosmics(image, **arguments, n_threads=3), original(image, **arguments))
 
 
+@pytest.mark.parametrize("seed", [194, 1234, 1371, 2134, 2372, 2971])
+def test_what_is_cleaned_matters_as_far_as_filters_reach(seed: int) -> None:
+    """Cases of some thousands in which a pixel far from a CR joins later."""
+    rng = np.random.default_rng(seed)
+    side = int(rng.integers(60, 200))
+    image, variance = make_scene(rng, (side, side))
+    if rng.random() < 0.5:
+        image = np.random.default_rng(seed + 10**6).normal(200, 15, (side, side)).astype(np.float32)
+        variance = np.full(image.shape, np.float32(rng.choice([30, 100, 225])))
+    arguments = {
+        "sigclip": float(rng.choice([1.0, 1.5, 2.0, 3.0, 4.5])),
+        "sigfrac": float(rng.choice([0.1, 0.3, 0.7, 1.0, 1.4])),
+        "objlim": float(rng.choice([0.0, 0.5, 1.0, 2.0, 5.0])),
+        "niter": int(rng.choice([2, 4, 7])),
+        "sepmed": bool(rng.random() < 0.6),
+        "invar": variance,
+    }
+    assert_same_bits(detect_cosmics(image, **arguments), original(image, **arguments))
+
+
+@pytest.mark.parametrize("sepmed", [True, False])
+@pytest.mark.parametrize("sigclip", [4.5, 0.7, 1e-18, 1e9])
+def test_pixels_that_barely_reach_the_limit(sigclip: float, sepmed: bool) -> None:
+    """What is passed over unseen is not even a rounding error too much."""
+    rng = np.random.default_rng(5)
+    noise = 3.0
+    image = np.zeros((300, 300), dtype=np.float32)
+    places = np.mgrid[10:290:14, 10:290:14]
+    # The Laplacian of a single pixel is twice its height.
+    near = rng.choice([1e-2, 1e-4, 1e-6, 1e-7], places.shape[1:]) * rng.uniform(-1, 1, places.shape[1:])
+    image[*places] = sigclip * noise * (1 + near)
+    variance = np.full(image.shape, noise**2, dtype=np.float32)
+    arguments = {"sigclip": sigclip, "objlim": 0.0, "sepmed": sepmed, "invar": variance, "niter": 1}
+    arguments["satlevel"] = np.inf
+    ours, theirs = detect_cosmics(image, **arguments), original(image, **arguments)
+    assert_same_bits(ours, theirs)
+    assert 0.3 < ours[0][*places].mean() < 0.7
+
+
 def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     image, variance = make_scene(np.random.default_rng(76), (200, 300))
     expected = original(image, invar=variance)
