@@ -22,7 +22,7 @@ __all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "WIDTH", "append_block"
 import numpy as np
 
 from .compiled import compiled
-from .frame import BAD, COSMIC_RAY, TILE, Frame, laplacian_at, positive_laplacian, variance_at
+from .frame import BAD, CANDIDATE, COSMIC_RAY, TILE, Frame, laplacian_at, positive_laplacian, variance_at
 from .lists import with_room
 from .steps import SMALLEST_VARIANCE, Rule
 
@@ -48,6 +48,7 @@ REACH = 3
 MARGIN = np.float32(1 - 1e-5)
 """Factor of what the square of the Laplacian must reach, for rounding."""
 
+NONE = np.uint8(0)
 FOUR = np.float32(4)
 INFINITY = np.float32(np.inf)
 
@@ -75,7 +76,7 @@ def find_candidates(
         Pixels to be tested one by one, numbered ``y * nx + x``.
     runs : `numpy.ndarray`, (m, 3), int64
         First row, first column and width of runs of blocks with too many of
-        them, all whose pixels are to be tested.
+        them, which have the flag `CANDIDATE`.
     """
     pixels = np.empty(HEIGHT * WIDTH, dtype=np.int64)
     runs = np.empty(24, dtype=np.int64)
@@ -97,6 +98,7 @@ def find_candidates(
                 if count > (CROWD if rule.separable else SQUARE_CROWD):
                     runs = with_room(runs, 3 * n_runs, 3)
                     n_runs = append_block(runs, n_runs, y, x, block.shape[1])
+                    _flag(frame.flags, block, y, x)
                 elif count > 0:
                     pixels = with_room(pixels, n, count)
                     n = _append_pixels(frame.flags, block, y, x, pixels, n)
@@ -149,6 +151,15 @@ def _append_pixels(
                 pixels[n] = (top + r) * nx + left + c
                 n += 1
     return n
+
+
+@compiled
+def _flag(flags: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
+    """Make the pixels of a block that pass candidates."""
+    for r in range(block.shape[0]):
+        row, passing = flags[top + r, left : left + block.shape[1]], block[r]
+        for c in range(row.size):
+            row[c] |= CANDIDATE if passing[c] else NONE
 
 
 @compiled

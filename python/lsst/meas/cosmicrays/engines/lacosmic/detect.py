@@ -11,7 +11,7 @@
 
 What may be a CR pixel passes one exact test after the other, the cheapest
 first.  Where there is much of it, the first tests are made of all pixels
-around together.
+around together; first that for stars, which is what crowds most images.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import numpy as np
 
 from .candidates import HEIGHT, LONGEST, WIDTH, append_block, find_candidates
 from .compiled import compiled
-from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, KNOWN, NEAR, Frame
+from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, KNOWN, NEAR, Frame
 from .lists import with_room
 from .patches import Patches, new_scratch
 from .steps import (
     Rule,
     find_fine_structure,
+    find_laplacian,
     find_signal_to_noise,
     find_significance,
     fine_structure,
@@ -41,7 +42,19 @@ from .steps import (
 RUNS = 16
 """Runs that are tested at a time."""
 
+ZERO = np.float32(0)
+TWO = np.float32(2)
 SMALLEST_FINE_STRUCTURE = np.float32(0.01)
+
+SHARP_CROWD = 6
+"""Pixels of a block, too sharp for stars, that take longer to be tested one by
+one than all of it together, with separable medians."""
+
+SHARP_SQUARE_CROWD = 60
+"""The same with square medians."""
+
+MARGIN = np.float32(1 + 1e-5)
+"""Factor of the Laplacian of what may be no star, for rounding."""
 
 
 def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndarray:
@@ -67,15 +80,24 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndar
         CR pixels, numbered ``y * nx + x``, in no particular order.
     """
     pixels, runs = find_candidates(frame, rule, boxes, only)
+    found, sharp, structures = _find_in_runs(frame, rule, runs, only)
+    return np.concatenate((found, _find_sharp(frame, rule, sharp, structures), _find(frame, rule, pixels)))
+
+
+def _find(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
+    """Return the CR pixels among some."""
     ratios, noises = signal_to_noise(frame, rule, pixels)
     passing = ratios > rule.limit
     pixels, ratios, noises = pixels[passing], ratios[passing], noises[passing]
     if rule.kernel.size > 0:
-        found = _confirm_by_filter(frame, rule, pixels, noises)
-    else:
-        structures = fine_structure(frame, rule, pixels)
-        found = _confirm(frame, rule, pixels, ratios, structures, noises)
-    return np.concatenate((found, _find_in_runs(frame, rule, runs, only)))
+        return _confirm_by_filter(frame, rule, pixels, noises)
+    return _confirm(frame, rule, pixels, ratios, fine_structure(frame, rule, pixels), noises)
+
+
+def _find_sharp(frame: Frame, rule: Rule, pixels: np.ndarray, structures: np.ndarray) -> np.ndarray:
+    """Return the CR pixels among some with known fine structure."""
+    ratios, noises = signal_to_noise(frame, rule, pixels)
+    return _confirm(frame, rule, pixels, ratios, structures, noises)
 
 
 def _confirm(
@@ -133,37 +155,104 @@ def _tell_sharp(
 
 
 @compiled
-def _find_in_runs(frame: Frame, rule: Rule, runs: np.ndarray, only: np.uint8) -> np.ndarray:
-    """Return the CR pixels of runs, as `scan` those of boxes."""
+def _find_in_runs(
+    frame: Frame, rule: Rule, runs: np.ndarray, only: np.uint8
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Look for CR pixels in runs, as `scan` in boxes.
+
+    Where few pixels are too sharp for stars, these are better tested one by
+    one.
+
+    Returns
+    -------
+    found : `numpy.ndarray`, (n,), int64
+        CR pixels.
+    pixels : `numpy.ndarray`, (m,), int64
+        Pixels yet to be tested.
+    structures : `numpy.ndarray`, (m,), float32
+        Their fine structure, electrons.
+    """
     nx = frame.flags.shape[1]
     half = half_of(rule)
-    found = np.empty(HEIGHT * LONGEST, dtype=np.int64)
-    n = 0
+    crowd = SHARP_CROWD if rule.separable else SHARP_SQUARE_CROWD
+    room = HEIGHT * LONGEST
+    found = np.empty(room, dtype=np.int64)
+    pixels = np.empty(room, dtype=np.int64)
+    structures = np.empty(room, dtype=np.float32)
+    n = m = 0
     scratch = new_scratch(HEIGHT, LONGEST, 1, 6)
     fine = new_scratch(HEIGHT, LONGEST, 1, reach_of(rule))
     buffer = np.empty((HEIGHT, LONGEST), dtype=np.bool_)
     for run in runs:
         patches = _patch(frame.flags, run)
         height, width = patches.height, patches.width
-        find_signal_to_noise(frame, rule, patches, half, scratch)
+        sharp = buffer[:height, :width]
         find_fine_structure(frame, rule, patches, fine)
+        find_laplacian(frame.image, patches, 0, scratch.raw, scratch.signal)
+        n_sharp = _take_candidates(frame.flags, rule, run, scratch.signal, fine.result, sharp)
+        if n_sharp * WIDTH <= crowd * width:
+            pixels = with_room(pixels, m, n_sharp)
+            structures = with_room(structures, m, n_sharp)
+            for r in range(height):
+                for c in range(width):
+                    if sharp[r, c]:
+                        pixels[m] = (run[0] + r) * nx + run[1] + c
+                        structures[m] = fine.result[r, c]
+                        m += 1
+            continue
+        find_signal_to_noise(frame, rule, patches, half, scratch)
         ratios = scratch.signal[half : half + height, half : half + width]
         noises = scratch.noise[half : half + height, half : half + width]
-        sharp = buffer[:height, :width]
         if not _any_sharp(ratios, fine.result, noises, rule, sharp):
             continue
         remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
         _record(frame.flags, rule, run[0], run[1], scratch.result[:height, :width])
         if not _any_sharp(scratch.result, fine.result, noises, rule, sharp):
             continue
-        found = with_room(found, n, HEIGHT * LONGEST)
+        found = with_room(found, n, room)
         for r in range(height):
             flags = frame.flags[run[0] + r, run[1] : run[1] + width]
             for c in range(width):
                 if sharp[r, c] and flags[c] & (BAD | only) == only:
                     found[n] = (run[0] + r) * nx + run[1] + c
                     n += 1
-    return found[:n]
+    return found[:n], pixels[:m], structures[:m]
+
+
+@compiled
+def _take_candidates(
+    flags: np.ndarray,
+    rule: Rule,
+    run: np.ndarray,
+    laplacians: np.ndarray,
+    structures: np.ndarray,
+    sharp: np.ndarray,
+) -> int:
+    """Tell which candidates of a run may be too sharp for stars, and count.
+
+    S' is at most S, and the noise cancels in S over the fine structure.  Where
+    the fine structure is less than the smallest that counts, what exceeds the
+    limit is sharp enough, unless that limit is very low; then, and with a
+    filter instead of medians, all candidates may be.
+
+    The flag of candidates is cleared.
+    """
+    cancels = rule.kernel.size == 0 and rule.contrast >= ZERO
+    cancels = cancels and rule.limit >= SMALLEST_FINE_STRUCTURE * rule.contrast
+    factor = TWO * rule.contrast
+    n = 0
+    for r in range(sharp.shape[0]):
+        row = flags[run[0] + r, run[1] : run[1] + sharp.shape[1]]
+        laplacian, structure, passing = laplacians[r], structures[r], sharp[r]
+        in_row = np.uint8(0)
+        for c in range(row.size):
+            is_candidate = row[c] & (CANDIDATE | BAD) == CANDIDATE
+            is_sharp = laplacian[c] * MARGIN >= factor * structure[c]
+            passing[c] = is_candidate & (is_sharp | (not cancels))
+            row[c] &= ~CANDIDATE
+            in_row += np.uint8(passing[c])
+        n += int(in_row)
+    return n
 
 
 @compiled

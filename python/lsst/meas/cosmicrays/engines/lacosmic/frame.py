@@ -15,6 +15,7 @@ __all__ = [
     "ABOVE",
     "ABOVE_NEIGHBOUR",
     "BAD",
+    "CANDIDATE",
     "COSMIC_RAY",
     "KNOWN",
     "NEAR",
@@ -55,6 +56,9 @@ ABOVE_NEIGHBOUR = np.uint8(16)
 
 NEAR = np.uint8(32)
 """Flag of a pixel near one that the last iteration changed."""
+
+CANDIDATE = np.uint8(128)
+"""Flag of a pixel of a crowded block that may exceed the limit."""
 
 TILE = 32
 """Side of the tiles in which the variance of CR pixels is stored."""

@@ -19,6 +19,7 @@ __all__ = [
     "SMALLEST_VARIANCE",
     "Rule",
     "find_fine_structure",
+    "find_laplacian",
     "find_signal_to_noise",
     "find_significance",
     "fine_structure",
@@ -51,7 +52,7 @@ from .patches import (
     whole_vectors,
 )
 
-LANES = 16
+LANES = 32
 """How many patches of a single pixel are looked at side by side."""
 
 ONE = np.float32(1)
@@ -394,7 +395,7 @@ def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int,
         ``noise`` the noise.
     """
     _noise(frame, rule, patches, reach, scratch)
-    _laplacian(frame.image, patches, reach, scratch.raw, scratch.signal)
+    find_laplacian(frame.image, patches, reach, scratch.raw, scratch.signal)
     n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
     for r in range(patches.height + 2 * reach):
         p, q = scratch.noise[r], scratch.signal[r]
@@ -403,8 +404,24 @@ def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int,
 
 
 @inlined
-def _laplacian(image: np.ndarray, patches: Patches, reach: int, raw: np.ndarray, target: np.ndarray) -> None:
-    """Find the positive part of the Laplacian (L+); see `laplacian_at`."""
+def find_laplacian(
+    image: np.ndarray, patches: Patches, reach: int, raw: np.ndarray, target: np.ndarray
+) -> None:
+    """Find the positive part of the Laplacian (L+); see `laplacian_at`.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Image.
+    patches : `Patches`
+        Patches.
+    reach : `int`
+        How many pixels around them to look at too.
+    raw : `numpy.ndarray`, float32
+        Patch array to work in, with one more pixel around.
+    target : `numpy.ndarray`, float32
+        Patch array that gets the Laplacian.
+    """
     ny, nx = image.shape
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
