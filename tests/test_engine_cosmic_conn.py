@@ -375,7 +375,7 @@ def test_big_endian_and_integers(golden: dict[str, np.ndarray], ground_imaging: 
 def test_selective_agrees_with_full(
     ground_imaging: CosmicConnModel, n_stars: int, n_tracks: int, seed: int
 ) -> None:
-    image = make_field(seed, n_stars, n_tracks, shape=(768, 768))
+    image = make_field(seed, n_stars, n_tracks, shape=(1024, 1024))
     full = ground_imaging.predict(image)
     part = ground_imaging.predict(image, speed="selective")
     assert np.mean(part > 0.0) < 0.5

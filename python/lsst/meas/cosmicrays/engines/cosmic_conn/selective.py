@@ -41,7 +41,7 @@ from .screening import (
 BLOCK_SIDE = 32
 """Side of the blocks of a sample (pixels)."""
 
-SAMPLE_SIZE = 96
+SAMPLE_SIZE = 192
 """How many blocks to sample in a tile."""
 
 BRIGHT_WEIGHT = 1.0
@@ -52,7 +52,7 @@ choice of a sample; the weight of all alike is 1.  Found by trial on tiles
 whose statistics were known.
 """
 
-MOST_WORK = 0.6
+MOST_WORK = 0.8
 """Part of the work for a whole tile beyond which it is evaluated whole."""
 
 
