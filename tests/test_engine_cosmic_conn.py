@@ -26,11 +26,13 @@ from hypothesis import strategies as st
 from lsst.meas.cosmicrays.engines.cosmic_conn import (
     CosmicConnModel,
     ImageTooSmallError,
+    blocks,
     load_model,
     screening,
     selective,
     tiles,
 )
+from lsst.meas.cosmicrays.engines.cosmic_conn.evaluators import OnnxNetwork
 
 SHARED = Path(__file__).parents[2] / "shared"
 GOLDEN = SHARED / "golden" / "cosmic_conn"
@@ -373,7 +375,7 @@ def test_big_endian_and_integers(golden: dict[str, np.ndarray], ground_imaging: 
 def test_selective_agrees_with_full(
     ground_imaging: CosmicConnModel, n_stars: int, n_tracks: int, seed: int
 ) -> None:
-    image = make_field(seed, n_stars, n_tracks, shape=(768, 768))
+    image = make_field(seed, n_stars, n_tracks, shape=(1024, 1024))
     full = ground_imaging.predict(image)
     part = ground_imaging.predict(image, speed="selective")
     assert np.mean(part > 0.0) < 0.5
@@ -410,8 +412,8 @@ def test_fixed_normalisation_is_that_of_the_whole_tile(ground_imaging: CosmicCon
     network = ground_imaging.evaluator("full")._network
     window = make_field(16, n_stars=5, n_tracks=10, shape=(128 + 44, 96 + 44)) - np.float32(300.0)
     whole, normalisation = network.measure(window[np.newaxis], np.ones(1))
-    (part,) = network.fixed(normalisation).run(None, {"image": window[np.newaxis, np.newaxis, 32:140, 8:84]})
-    np.testing.assert_allclose(part[0, 0], whole[0, 32:96, 8:40], atol=1e-4, rtol=0)
+    (part,) = network.fixed(normalisation)(window[np.newaxis, 32:140, 8:84])
+    np.testing.assert_allclose(part, whole[0, 32:96, 8:40], atol=1e-4, rtol=0)
     assert np.max(whole) > 0.5
 
 
@@ -508,19 +510,26 @@ def test_sample_of_equal_blocks() -> None:
 # Threads.
 
 
-def test_threads_are_respected() -> None:
+def test_threads_of_onnxruntime() -> None:
     for threads in (1, 2):
         model = load_model("NRES", threads=threads)
         model.predict(np.zeros((32, 32)), tiling="original")
-        model.predict(np.zeros((32, 32)))
-        sessions = [model._tile_session, model._blocks._session]
+        network = OnnxNetwork(model._tensors, model.architecture, "cpu", threads)
+        sessions = [model._tile_session, network._session]
         assert [s.get_session_options().intra_op_num_threads for s in sessions] == [threads, threads]
-        assert model._blocks.fixed(_normalisation(model)).get_session_options().intra_op_num_threads == 1
 
 
-def _normalisation(model: CosmicConnModel) -> np.ndarray:
-    blocks = np.random.default_rng(0).normal(size=(1, 76, 76)).astype(np.float32)
-    return model._blocks.measure(blocks, np.ones(1))[1]
+def test_threads_of_our_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    pool = blocks.concurrent.futures.ThreadPoolExecutor
+
+    def make_pool(n_threads: int) -> object:
+        asked.append(n_threads)
+        return pool(n_threads)
+
+    monkeypatch.setattr(blocks.concurrent.futures, "ThreadPoolExecutor", make_pool)
+    load_model("NRES", threads=3).predict(np.zeros((32, 32)))
+    assert asked == [3]
 
 
 def test_selective_uses_as_many_threads_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,9 +188,9 @@ def test_deeper_and_narrower_network(tmp_path: Path, image: np.ndarray) -> None:
     network = model.evaluator("full")._network
     _, normalisation = network.measure(large[np.newaxis], np.ones(1))
     fixed = network.fixed(normalisation)
-    (outer,) = fixed.run(None, {"image": large[np.newaxis, np.newaxis]})
-    (inner,) = fixed.run(None, {"image": large[np.newaxis, np.newaxis, 16:156, 24:164]})
-    np.testing.assert_allclose(inner[0, 0], outer[0, 0, 16:64, 24:72], atol=1e-4, rtol=0)
+    (outer,) = fixed(large[np.newaxis])
+    (inner,) = fixed(large[np.newaxis, 16:156, 24:164])
+    np.testing.assert_allclose(inner, outer[16:64, 24:72], atol=1e-4, rtol=0)
 
 
 def make_opaque_onnx(n_inputs: int = 1, rank: int = 4, shrink: int = 0) -> bytes:

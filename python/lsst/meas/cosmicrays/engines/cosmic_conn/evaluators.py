@@ -12,10 +12,11 @@
 
 from __future__ import annotations
 
-__all__ = ["BlockNetwork", "OpaqueEvaluator", "TileEvaluator"]
+__all__ = ["BlockNetwork", "OnnxNetwork", "OpaqueEvaluator", "TileEvaluator"]
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -29,8 +30,52 @@ OPAQUE_STRIDE = 16
 """Margin and stride for a network of which nothing but its ONNX is known."""
 
 
-class BlockNetwork:
-    """A network that is evaluated in blocks without padding.
+class BlockNetwork(Protocol):
+    """A network that is evaluated in blocks without padding."""
+
+    architecture: Architecture
+    threads: int
+
+    def measure(self, blocks: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluate blocks that together stand for a tile.
+
+        Parameters
+        ----------
+        blocks : `numpy.ndarray` [`float32`]
+            Blocks with what is around them, shape (n, ny, nx).
+        weight : `numpy.ndarray`
+            Part of each block in the statistics, shape (n,), sum 1.
+
+        Returns
+        -------
+        probability : `numpy.ndarray` [`float32`]
+            Shape (n, ny - 2 reach, nx - 2 reach).
+        normalisation : `numpy.ndarray`
+            The normalisation that was applied, for `fixed`.
+        """
+
+    def fixed(self, normalisation: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the network with a given normalisation, for one thread.
+
+        Parameters
+        ----------
+        normalisation : `numpy.ndarray`
+            Scales and offsets, from `measure`.
+
+        Returns
+        -------
+        evaluate : `~collections.abc.Callable`
+            Takes blocks that have nothing to do with each other, shape
+            (n, ny, nx), and returns their probability.
+        """
+
+    @property
+    def batch_normalisation(self) -> np.ndarray:
+        """The normalisation that was learned, if it is (`numpy.ndarray`)."""
+
+
+class OnnxNetwork:
+    """A network that is evaluated in blocks by onnxruntime.
 
     Parameters
     ----------
@@ -77,7 +122,7 @@ class BlockNetwork:
         probability, normalisation = self._session.run(None, inputs)
         return probability[:, 0], normalisation
 
-    def fixed(self, normalisation: np.ndarray) -> onnxruntime.InferenceSession:
+    def fixed(self, normalisation: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Return the network with a given normalisation, for one thread.
 
         Parameters
@@ -87,11 +132,17 @@ class BlockNetwork:
 
         Returns
         -------
-        session : `onnxruntime.InferenceSession`
-            Takes and gives blocks that have nothing to do with each other.
+        evaluate : `~collections.abc.Callable`
+            Takes blocks that have nothing to do with each other, shape
+            (n, ny, nx), and returns their probability.
         """
         content = build_block_network(self._tensors, self.architecture, normalisation)
-        return make_session(content, self.provider, 1)
+        session = make_session(content, self.provider, 1)
+
+        def evaluate(blocks: np.ndarray) -> np.ndarray:
+            return session.run(None, {"image": blocks[:, np.newaxis]})[0][:, 0]
+
+        return evaluate
 
     @property
     def batch_normalisation(self) -> np.ndarray:

@@ -12,7 +12,8 @@
 
 The network, its training and the published weights are those of Xu et al.
 (2023, ApJ 942, 73).  Its weights come with the package ``cosmic-conn``; the
-network runs in onnxruntime.
+network runs in onnxruntime, and in overlapping tiles on CPUs in convolutions
+of our own.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from .evaluators import BlockNetwork, OpaqueEvaluator, TileEvaluator
+from .blocks import WinogradNetwork, is_suitable
+from .evaluators import BlockNetwork, OnnxNetwork, OpaqueEvaluator, TileEvaluator
 from .network import build_network, find_architecture, read_onnx_weights
 from .reference import ReferenceModel, load_reference_model
 from .runtime import ProviderError, check_provider, make_session
@@ -276,7 +278,9 @@ class _CosmicConnNetwork(CosmicConnModel):
 
     @functools.cached_property
     def _blocks(self) -> BlockNetwork:
-        return BlockNetwork(self._tensors, self.architecture, self.provider, self.threads)
+        if self.provider == "cpu" and is_suitable(self.architecture):
+            return WinogradNetwork(self._tensors, self.architecture, self.threads)
+        return OnnxNetwork(self._tensors, self.architecture, self.provider, self.threads)
 
 
 class _OpaqueNetwork(CosmicConnModel):

@@ -41,7 +41,7 @@ from .screening import (
 BLOCK_SIDE = 32
 """Side of the blocks of a sample (pixels)."""
 
-SAMPLE_SIZE = 96
+SAMPLE_SIZE = 192
 """How many blocks to sample in a tile."""
 
 BRIGHT_WEIGHT = 1.0
@@ -52,7 +52,7 @@ choice of a sample; the weight of all alike is 1.  Found by trial on tiles
 whose statistics were known.
 """
 
-MOST_WORK = 0.6
+MOST_WORK = 0.8
 """Part of the work for a whole tile beyond which it is evaluated whole."""
 
 
@@ -111,13 +111,12 @@ class SelectiveEvaluator:
             return self._evaluate_whole(window)
         probability = np.zeros((shape[0] + CELL_SIDE, shape[1] + CELL_SIDE), dtype=np.float32)
         if len(rectangles) > 0:
-            session = self._network.fixed(self._normalisation(window, sharpness, shape))
+            evaluate = self._network.fixed(self._normalisation(window, sharpness, shape))
 
             def evaluate_rectangle(rectangle: np.ndarray) -> None:
                 y0, x0, y1, x1 = rectangle
                 block = window[y0 : y1 + 2 * self.reach, x0 : x1 + 2 * self.reach]
-                (found,) = session.run(None, {"image": block[np.newaxis, np.newaxis]})
-                probability[y0:y1, x0:x1] = found[0, 0]
+                probability[y0:y1, x0:x1] = evaluate(block[np.newaxis])[0]
 
             with concurrent.futures.ThreadPoolExecutor(self._network.threads) as pool:
                 list(pool.map(evaluate_rectangle, rectangles))
