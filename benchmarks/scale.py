@@ -191,7 +191,9 @@ def _add_quantum(step: Step, metadata: Any) -> None:
 def _sizes(butler: Butler, collection: str) -> Iterator[tuple[str, int]]:
     """Yield the identifier of every dataset of the run, and its bytes."""
     runs = [
-        run for run in butler.collections.query(collection, flatten_chains=True) if run.startswith(collection)
+        run
+        for run in butler.collections.query(collection, flatten_chains=True)
+        if run.startswith(f"{collection}/")
     ]
     for ref in butler.query_all_datasets(runs, find_first=False, limit=None):
         yield str(ref.id), butler.getURI(ref).size()
