@@ -43,7 +43,7 @@ from present import circumstances
 from lsst.daf.butler import Butler
 from lsst.meas.cosmicrays.product import product_dir
 
-INPUTS, OUTPUT = "SimHSC/defaults", "u/scale"
+INPUTS = "SimHSC/defaults"
 MB = 1e6
 
 
@@ -100,10 +100,11 @@ def main() -> None:
     repo = options.output / "repo"
     _simulate(repo, options)
     _run_pipeline(repo, options)
-    with Butler.from_config(str(repo), collections=OUTPUT) as butler:
-        steps = read_steps(butler)
+    output = _collection(options)
+    with Butler.from_config(str(repo), collections=output) as butler:
+        steps = read_steps(butler, output)
         finders = read_finders(butler)
-    report = _call(["cosmicrays", "report", repo, OUTPUT, "-o", options.output / "report", "--replace"])
+    report = _call(["cosmicrays", "report", repo, output, "-o", options.output / "report", "--replace"])
     measured = {
         "circumstances": circumstances(),
         "detectors": options.detectors,
@@ -111,7 +112,7 @@ def main() -> None:
         "size": options.size,
         "processes": options.processes,
         "pipeline": options.pipeline,
-        "elapsed": sum(json.loads((options.output / "elapsed.json").read_text())),
+        "elapsed": sum(json.loads(_note(options).read_text())),
         "report": report,
         "finders": finders,
         "steps": [dataclasses.asdict(step) for step in steps],
@@ -122,13 +123,27 @@ def main() -> None:
     print(text)
 
 
-def read_steps(butler: Butler) -> list[Step]:
+def _collection(options: argparse.Namespace) -> str:
+    """Name the collection of the results: of more detectors, another, since
+    what was gathered stays as it is.
+    """
+    return f"u/scale_{options.detectors}"
+
+
+def _note(options: argparse.Namespace) -> Path:
+    """Name the file that says how long the runs of the pipeline took."""
+    return options.output / f"elapsed_{options.detectors}.json"
+
+
+def read_steps(butler: Butler, collection: str) -> list[Step]:
     """Add up what the executor noted of every quantum of a run.
 
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
         The repository, with the run's collection.
+    collection : `str`
+        That collection.
 
     Returns
     -------
@@ -145,7 +160,7 @@ def read_steps(butler: Butler) -> list[Step]:
         start = datetime.datetime.fromisoformat(metadata["prepUtc"])
         began[label] = min(began.get(label, start), start)
         made_by |= dict.fromkeys(metadata.getArray("outputs") if "outputs" in metadata else (), label)
-    for identifier, size in _sizes(butler):
+    for identifier, size in _sizes(butler, collection):
         if identifier in made_by:
             steps[made_by[identifier]].disk += size / MB
     return sorted(steps.values(), key=lambda step: began[step.label])
@@ -173,9 +188,13 @@ def _add_quantum(step: Step, metadata: Any) -> None:
     step.memory = max(step.memory, metadata["endMaxResidentSetSize"] / MB)
 
 
-def _sizes(butler: Butler) -> Iterator[tuple[str, int]]:
+def _sizes(butler: Butler, collection: str) -> Iterator[tuple[str, int]]:
     """Yield the identifier of every dataset of the run, and its bytes."""
-    runs = [run for run in butler.collections.query(OUTPUT, flatten_chains=True) if run.startswith(OUTPUT)]
+    runs = [
+        run
+        for run in butler.collections.query(collection, flatten_chains=True)
+        if run.startswith(f"{collection}/")
+    ]
     for ref in butler.query_all_datasets(runs, find_first=False, limit=None):
         yield str(ref.id), butler.getURI(ref).size()
 
@@ -210,12 +229,24 @@ def _simulate(repo: Path, options: argparse.Namespace) -> None:
 def _run_pipeline(repo: Path, options: argparse.Namespace) -> None:
     """Run the pipeline, or what is left of it, and note how long it took."""
     with Butler.from_config(str(repo)) as butler:
-        exists = OUTPUT in butler.collections.query("u/*")
+        exists = _collection(options) in butler.collections.query("u/*")
     again = ["--extend-run", "--skip-existing", "--clobber-outputs"] if exists else []
     pipeline = product_dir() / "pipelines" / options.pipeline
-    command = ["pipetask", "--no-log-tty", "run", "-b", repo, "-i", INPUTS, "-o", OUTPUT, "-p", pipeline]
+    command = [
+        "pipetask",
+        "--no-log-tty",
+        "run",
+        "-b",
+        repo,
+        "-i",
+        INPUTS,
+        "-o",
+        _collection(options),
+        "-p",
+        pipeline,
+    ]
     command += ["--register-dataset-types", "-j", str(options.processes)]
-    note = options.output / "elapsed.json"
+    note = _note(options)
     elapsed = json.loads(note.read_text()) if exists and note.exists() else []
     note.write_text(json.dumps([*elapsed, _call([*command, *again])["seconds"]]))
 

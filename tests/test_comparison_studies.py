@@ -269,6 +269,7 @@ class TestLabelCost:
             lost = row["n_variable_lost"]
             assert row["n_variable"] > 0
             check_rate(row, "fraction_lost", lost, row["n_variable"])
+            assert row["lost_per_visit"] == pytest.approx(lost)
             assert row["n_variable_lost_to_cr"] == count(
                 lambda s: s["true_kind"] == "variable" and s[label] == 1 and s["label_truth"] == 1
             )
@@ -300,6 +301,7 @@ class TestLabelCost:
         tables["stamps"]["true_kind"] = ""
         table = label_cost_table(tables["stamps"], tables["detections"])
         assert np.isnan(table["dipole_share_of_cr"]).all()
+        assert np.isnan(table["lost_per_visit"]).all()
         assert np.isnan(label_cost_table(tables["stamps"][:0], tables["detections"])["fraction_lost"]).all()
 
     def test_visits_add_up(self, visits: dict[int, tuple[Detectors, dict[str, Table]]]) -> None:

@@ -57,7 +57,10 @@ def test_exposures_are_stretched_by_their_noise() -> None:
 
 def test_exposures_without_noise_or_pixels() -> None:
     flat, empty = np.ones((20, 20)), np.full((20, 20), np.nan)
-    figure = plot_exposures({"flat": flat, "empty": empty}, {"flat": None, "empty": None})
+    figure = plot_exposures({"flat": flat, "empty": empty}, {"flat": None, "empty": flat < 0})
+    # Nothing is drawn where no plane has a pixel.
+    assert len(figure.axes) == 2
+    assert title_of(figure) == "no plane of cosmic rays has a pixel"
     assert not np.any(figure.axes[0].images[0].get_array())
     assert not np.any(figure.axes[1].images[0].get_array())
 

@@ -31,7 +31,7 @@ from lsst.meas.cosmicrays.cli.main import main
 from lsst.meas.cosmicrays.comparison import wilson_interval
 from lsst.meas.cosmicrays.report import page as page_module
 from lsst.meas.cosmicrays.report import read_study
-from lsst.meas.cosmicrays.report.answer import answer_study
+from lsst.meas.cosmicrays.report.answer import _variables, answer_study
 from lsst.meas.cosmicrays.report.page import write_report
 from lsst.meas.cosmicrays.report.shown import export_table, show_table, to_latex
 from lsst.meas.cosmicrays.repository import register_dataset_type
@@ -272,6 +272,30 @@ def test_only_some_figures_of_many_are_taken(page: PageReader, page_path: Path) 
     assert struct.unpack(">I", content[16:20])[0] == 200
 
 
+def test_telling_figures_come_first(tmp_path: Path) -> None:
+    """The first figure of each dataset type comes before the second ones, the
+    galleries with most stamps before others, and empty ones not at all.
+    """
+    pairs = {("a", "b"): 0, ("a", "c"): 2, ("b", "a"): 5}
+    with make_study(tmp_path / "repo") as butler:
+        counts = [{"first": a, "second": b, "n_stamps": n} for (a, b), n in pairs.items()]
+        put(butler, "cr_instrument_disagreement_counts", Table(rows=counts), ("instrument",))
+        for name in ("masks_one_other", *(f"disagreements_{a}_{b}" for a, b in [*pairs, ("b", "c")])):
+            for visit in (1, 2):
+                put_plot(butler, f"cr_plot_{name}", visit=visit, detector=0)
+        page = PageReader(write_report(butler, read_study(butler, RUN), tmp_path / "report"))
+    titles = [str(image["alt"]).split(".")[0] for image in page.images]
+    titles = [title.split(": ", 1)[1] for title in titles if "detector 0" in title]
+    names = ("one_other", "b_a", "a_c", "b_c")
+    assert titles == [f"{name}: visit {visit}, detector 0" for visit in (1, 2) for name in names]
+
+
+def test_no_variables_are_known() -> None:
+    """No variable source is no finding that none is lost."""
+    costs = Table(rows=[{"detection": "one", "n_visits": 1, "n_detectors": 1, "n_variable": 0}])
+    assert all(np.isnan(list(_variables(costs, "one").values())))
+
+
 def test_files_have_the_whole_tables(butler: Butler, page_path: Path) -> None:
     stored = butler.get("cr_instrument_stamps", instrument=INSTRUMENT, collections=RUN)
     for name, table_format in (
@@ -413,13 +437,14 @@ def test_cells() -> None:
             "many": np.zeros((2, 3)),
             "yes": [True, False],
             "large": [1234567.8, 0.00123456],
+            "ra": [150.1164211, np.nan],
         }
     )
     shown = show_table(table)
-    assert [column.name for column in shown.columns] == ["name", "rate", "n", "yes", "large"]
+    assert [column.name for column in shown.columns] == ["name", "rate", "n", "yes", "large", "ra"]
     texts = [[cell.text for cell in row] for row in shown.rows]
-    assert texts[0] == ["a_b", "0.123 (0.100\N{EN DASH}0.200)", "5 of 7", "yes", "1.235e+06"]
-    assert texts[1] == ["c", "\N{EM DASH}", "\N{EM DASH}", "no", "0.001235"]
+    assert texts[0] == ["a_b", "0.123 (0.100\N{EN DASH}0.200)", "5 of 7", "yes", "1.235e+06", "150.11642"]
+    assert texts[1] == ["c", "\N{EM DASH}", "\N{EM DASH}", "no", "0.001235", "\N{EM DASH}"]
     assert float(shown.rows[0][1].key) == 0.12345
     assert shown.rows[1][1].key == ""
     assert len(show_table(table, most_rows=1).rows) == 1

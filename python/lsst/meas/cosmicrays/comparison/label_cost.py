@@ -102,7 +102,8 @@ def label_cost_table(stamps: Table, detections: Table) -> Table:
         ``fraction_object_lost``. ``lost_per_visit``, ``passed_per_visit``,
         ``alerts_per_visit`` (all stamps that are not labelled) are means
         over visits. Rates are NaN where they are 0/0, as all of truth are
-        where it is not known.
+        where it is not known, and so is ``lost_per_visit`` where no stamp is
+        around a real variable source: perhaps none is known.
     """
     kinds = np.asarray(stamps["true_kind"]).astype("U32")
     truth = np.full(len(stamps), LABEL_UNKNOWN)
@@ -176,7 +177,7 @@ def _rates(row: Mapping[str, Any]) -> dict[str, float]:
         **rate_columns("fraction_dipole_cr", row["n_dipole_cr"], row["n_dipole"]),
         **rate_columns("dipole_share_of_cr", row["n_dipole_cr"], n_judged),
         **rate_columns("fraction_object_lost", row["n_object_lost"], row["n_object"]),
-        "lost_per_visit": ratio(row["n_variable_lost"], n_visits),
+        "lost_per_visit": ratio(row["n_variable_lost"], n_visits if row["n_variable"] else 0),
         "passed_per_visit": ratio(row["n_cr_passed"], n_visits),
         "alerts_per_visit": ratio(row["n_stamps"] - row["n_stamps_cr"], n_visits),
     }

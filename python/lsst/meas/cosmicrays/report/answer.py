@@ -221,7 +221,7 @@ def _variables(label_cost: Table | None, detection: str) -> dict[str, float]:
     if label_cost is None or detection not in set(label_cost["detection"]):
         return unknown
     row = label_cost[list(label_cost["detection"]).index(detection)]
-    if not row["n_detectors"] or not row["n_visits"]:
+    if not row["n_detectors"] or not row["n_visits"] or not row["n_variable"]:
         return unknown
     scale = _visits_scale(row, int(row["n_visits"]))
     variables = float(row["n_variable"]) * scale

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from .study import Study
 
 type Rows = Callable[[Table], Table]
+type Rank = Callable[[Study, str], float]
 type Draw = Callable[[Study], Figure | None]
 
 
@@ -72,6 +73,12 @@ class FigureEntry:
     """What draws it from the tables of a study, `None` if they do not hold
     what is needed (`~collections.abc.Callable`). What is drawn stands for
     all figures of the pattern.
+    """
+
+    rank: Rank | None = None
+    """From a study and the name of a dataset type, how telling its figures
+    are: the highest come first, those of 0 are left out
+    (`~collections.abc.Callable`). By name if `None`.
     """
 
 

@@ -45,13 +45,18 @@ def plot_exposures(
     -------
     figure : `matplotlib.figure.Figure`
         Above, the images, each stretched by tanh of its value over 5 times
-        its noise; below, the masks, made wider to be seen.
+        its noise; below, the masks, made wider to be seen, if any of them
+        has a pixel.
     """
-    figure = Figure(figsize=(3.3 * len(images), 6.4), dpi=150, layout="constrained")
-    panels = figure.subplots(2, len(images), squeeze=False, sharex=True, sharey=True)
-    for (name, image), above, below in zip(images.items(), panels[0], panels[1], strict=True):
+    any_found = any(mask is not None and mask.any() for mask in masks.values())
+    figure = Figure(figsize=(3.3 * len(images), 6.4 if any_found else 3.7), dpi=150, layout="constrained")
+    panels = figure.subplots(1 + any_found, len(images), squeeze=False, sharex=True, sharey=True)
+    for (name, image), above in zip(images.items(), panels[0], strict=True):
         above.imshow(_stretch(image), origin="lower", cmap="gray", vmin=-1, vmax=1)
         above.set_title(name, fontsize=10)
+    if not any_found:
+        figure.suptitle("no plane of cosmic rays has a pixel", fontsize=9)
+    for (name, image), below in zip(images.items(), panels[1] if any_found else (), strict=False):
         mask = masks[name]
         if mask is None:
             below.set_title("no cosmic-ray plane", fontsize=9)

@@ -18,7 +18,7 @@ import datetime
 import fnmatch
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from .entries import FigureEntry, Section, TableEntry
 from .page_figures import FigureFiles, ShownFigure
 from .sections import OTHER, SECTIONS
 from .shown import export_table, show_table, to_latex
-from .study import Study
+from .study import PlotGroup, Study
 from .tables import LEVELS
 
 TEMPLATES = Path(__file__).parent / "html"
@@ -182,7 +182,7 @@ class _Page:
 
     def _section(self, section: Section) -> dict[str, Any] | None:
         """Return what a section shows, `None` if that is nothing."""
-        figures = [shown for entry in section.figures for shown in self._entry_figures(entry)]
+        figures = [shown for _, shown in sorted(self._ranked_figures(section), key=lambda item: item[0])]
         tables = [shown for entry in section.tables for shown in self._entry_tables(section, entry)]
         if not figures and not tables:
             return None
@@ -194,7 +194,16 @@ class _Page:
             "tables": tables,
         }
 
-    def _entry_figures(self, entry: FigureEntry) -> Iterator[ShownFigure]:
+    def _ranked_figures(self, section: Section) -> Iterator[tuple[int, ShownFigure]]:
+        """Yield figures with their place among those of one dataset type: the
+        first of each come before the second ones.
+        """
+        for entry in section.figures:
+            for figures in self._entry_figures(entry):
+                yield from enumerate(figures)
+
+    def _entry_figures(self, entry: FigureEntry) -> Iterator[Iterable[ShownFigure]]:
+        """Yield the figures of each dataset type of an entry."""
         groups = [
             group
             for group in self._study.plots
@@ -203,10 +212,20 @@ class _Page:
         self._claimed.update(group.name for group in groups)
         drawn = entry.draw(self._study) if entry.draw is not None else None
         if drawn is not None:
-            yield self._figures.draw(drawn, entry)
+            yield [self._figures.draw(drawn, entry)]
             return
-        for group in groups:
-            yield from self._figures.copy(group, entry)
+        for group in self._sort_groups(groups, entry):
+            yield self._figures.copy(group, entry)
+
+    def _sort_groups(self, groups: list[PlotGroup], entry: FigureEntry) -> list[PlotGroup]:
+        """Put the most telling dataset types first, and leave out what tells
+        nothing.
+        """
+        if entry.rank is None:
+            return groups
+        ranks = {group.name: entry.rank(self._study, group.name) for group in groups}
+        telling = [group for group in groups if ranks[group.name] != 0.0]
+        return sorted(telling, key=lambda group: -ranks[group.name])
 
     def _entry_tables(self, section: Section, entry: TableEntry) -> Iterator[dict[str, Any]]:
         tables = self._study.tables

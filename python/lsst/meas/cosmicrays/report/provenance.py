@@ -97,6 +97,11 @@ class Provenance:
     failures: tuple[Failure, ...]
     """Detections that failed, by visit and detector (`tuple`)."""
 
+    @property
+    def main_versions(self) -> dict[str, tuple[str, ...]]:
+        """Versions of the packages that decide about the results (`dict`)."""
+        return {name: self.versions[name] for name in PACKAGES if name in self.versions}
+
 
 def read_provenance(
     butler: Butler, collections: Sequence[str], tables: Mapping[str, DatasetRef]

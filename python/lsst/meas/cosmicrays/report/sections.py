@@ -23,6 +23,7 @@ from astropy.table import Table
 
 from .drawn import DRAWN
 from .entries import FigureEntry, Rows, Section, TableEntry
+from .study import Study
 
 _RATES = ("candidate", "purity", "completeness", "f1", "tp", "fp", "fn", "n_detectors")
 
@@ -32,6 +33,15 @@ def _against_truth(level: str) -> Rows:
         return confusion[(confusion["level"] == level) & (confusion["reference"] == "truth")]
 
     return choose
+
+
+def _n_disagreements(study: Study, name: str) -> float:
+    """Count the stamps of a gallery; 1 where they have not been counted."""
+    if "cr_instrument_disagreement_counts" in study.tables:
+        for row in study.tables["cr_instrument_disagreement_counts"]:
+            if name == f"cr_plot_disagreements_{row['first']}_{row['second']}":
+                return float(row["n_stamps"])
+    return 1.0
 
 
 def _between_detections(confusion: Table) -> Table:
@@ -285,6 +295,7 @@ SECTIONS = (
                 "Gallery of stamps: template, science and difference image in one stretch, the difference "
                 "in its own, with the outlines of both masks; captions say what the source truly is where "
                 "that is known.",
+                rank=_n_disagreements,
             ),
         ),
         tables=(

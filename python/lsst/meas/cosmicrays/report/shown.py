@@ -71,6 +71,9 @@ ABBREVIATIONS = {
 }
 """Words of names that are written in capitals."""
 
+DEGREES = ("ra", "dec")
+"""Positions on the sky, which need more digits than other numbers."""
+
 LATEX = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
@@ -250,6 +253,8 @@ def _cell(row: Any, name: str) -> Cell:
 def _float_cell(row: Any, name: str, value: float) -> Cell:
     if not math.isfinite(value):
         return Cell(UNKNOWN, "")
+    if name in DEGREES:
+        return Cell(f"{value:.5f}", repr(value))
     if not all(f"{name}{end}" in row.colnames for end in LIMITS):
         return Cell(_format(value), repr(value))
     limits = [float(np.ma.filled(row[f"{name}{end}"], math.nan)) for end in LIMITS]
