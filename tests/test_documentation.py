@@ -28,6 +28,7 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 import lsst.meas.cosmicrays
+from lsst.daf.butler import Butler
 from lsst.meas.cosmicrays import documentation
 from lsst.meas.cosmicrays.cli.main import COMMANDS, main
 from lsst.meas.cosmicrays.documentation import DocumentedError, documented, page_of, see
@@ -300,6 +301,9 @@ def test_page_is_named_once_after_a_process_handed_the_error_over() -> None:
         (["tables", "nowhere", "u/nobody"], 1, "metrics"),
         (["simulate", "repo", "--seeing", "-1"], 2, "simulation"),
         (["simulate", "occupied"], 1, "repositories"),
+        (["simulate", "repo", "--detectors", "500"], 1, "simulation"),
+        (["tables", "empty", "u/nobody"], 1, "metrics"),
+        (["report", "empty", "u/nobody", "-o", "out"], 1, "report"),
         (["ingest", "repo"], 2, "ingesting"),
         (["ingest", "repo", "a.fits", "--preset", "nowhere.yaml"], 2, "ingesting"),
         (["ingest", "repo", "a.fits", "--instrument", "Cam"], 1, "ingesting"),
@@ -310,6 +314,8 @@ def test_errors_of_commands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "occupied").mkdir()
+    if "empty" in words:
+        Butler.makeRepo("empty")
     (tmp_path / "occupied" / "file").write_text("of something else")
     result = CliRunner().invoke(main, words)
     assert result.exit_code == status, result.output

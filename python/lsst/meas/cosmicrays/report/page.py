@@ -33,8 +33,8 @@ from .entries import FigureEntry, Section, TableEntry
 from .page_figures import FigureFiles, ShownFigure
 from .sections import OTHER, SECTIONS
 from .shown import export_table, show_table, to_latex
-from .study import Study
-from .tables import LEVELS, StudyNotFoundError
+from .study import NoStudyError, Study
+from .tables import LEVELS
 
 TEMPLATES = Path(__file__).parent / "html"
 PAGE = "index.html"
@@ -90,7 +90,7 @@ def write_report(butler: Butler, study: Study, directory: Path, *, replace: bool
     ReportExistsError
         Raised if the folder exists and is not empty, unless it holds a
         report that is to be replaced.
-    StudyNotFoundError
+    NoStudyError
         Raised if nothing has been compared.
     """
     _check_free(directory, replace)
@@ -133,9 +133,7 @@ class _Page:
         """Return a table without which there is no answer."""
         if name not in self._study.tables:
             where = ", ".join(map(repr, self._study.provenance.collections))
-            raise StudyNotFoundError(
-                f"{name} is not in collection {where}: gather the visits of the study first."
-            )
+            raise NoStudyError(f"{name} is not in collection {where}: gather the visits of the study first.")
         return self._study.tables[name]
 
     def render(self) -> str:

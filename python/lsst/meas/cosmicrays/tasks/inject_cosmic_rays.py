@@ -110,7 +110,7 @@ class InjectCosmicRaysConnections(
         for name in ("image", "injectedImage"):
             replaced = dataclasses.replace(getattr(self, name), storageClass=config.imageStorageClass)
             setattr(self, name, replaced)
-        if config.footprintFile is not None or config.footprintSource == "simulated":
+        if config.footprintSource == "simulated" or config.footprintFile is not None:
             del self.footprints
             del self.footprintSummary
 
