@@ -13,7 +13,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -30,6 +32,10 @@ from lsst.ctrl.bps import BpsConfig
 from lsst.daf.butler import Butler
 from lsst.meas.cosmicrays.cli.bps_demo import INPUT, OUTPUT, bps_demo_command
 from lsst.pipe.base import Pipeline
+
+if sys.platform == "linux":
+    # HTCondor has its Python bindings on PyPI for Linux alone.
+    import classad2
 
 ROOT = Path(__file__).parents[1]
 CAMERAS = ["Simulation", "HSC", "LSSTCam", "LSSTComCam", "DECam"]
@@ -152,3 +158,85 @@ def test_submission_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.
     )
     assert found == expected
     assert stray_files(repo) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="HTCondor has wheels for Linux alone")
+def test_jobs_ask_for_more_memory_when_it_was_too_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The expressions that HTCondor gets, evaluated as HTCondor does."""
+    monkeypatch.setenv("MEAS_COSMICRAYS_DIR", str(ROOT))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PWD", str(tmp_path))
+    repo = tmp_path / "repo"
+    call(tmp_path / "log", *simulate_words(repo, "--detectors", 1))
+    words = ["bps", "prepare", f"{ROOT}/bps/Simulation/htcondor.yaml", "-b", str(repo), "-o", "u/condor"]
+    subprocess.run([*words, "--output-run", "u/condor/1"], cwd=tmp_path, check=True)
+    first = {}
+    for path in (tmp_path / "submit").glob("**/*.sub"):
+        commands = dict(
+            line.split("=", 1) for line in path.read_text().splitlines() if re.match("[a-z_]+=", line)
+        )
+        (label,) = re.findall(r'bps_job_label = "(\w+)"', path.read_text())
+        memory = [evaluate(commands["request_memory"], killed(n)) for n in range(5)]
+        first[label] = memory[0]
+        assert memory == [min(memory[0] * 2**n, 32768) for n in range(5)], label
+        assert memory[1] > memory[0]
+        # Not after another failure, or one by hand.
+        assert evaluate(commands["request_memory"], {"NumJobStarts": 2, "LastJobStatus": 2}) == memory[0]
+        # A job that a signal ended is held as one that lacked memory is ...
+        assert evaluate(commands["on_exit_hold"], {"ExitBySignal": True, "ExitSignal": 9}) is True
+        assert evaluate(commands["on_exit_hold"], {"ExitBySignal": False, "ExitCode": 1}) is False
+        assert commands["on_exit_hold_subcode"] == "34"
+        # ... and released or removed, until it had all that it may have.
+        tries = int(commands["max_retries"])
+        assert tries == 3
+        for start in range(1, tries + 2):
+            state = held(start, tries)
+            goes_on = start <= tries and memory[start - 1] < 32768
+            assert evaluate(commands["periodic_release"], state) is goes_on, (label, start)
+            assert evaluate(commands["periodic_remove"], state) is not goes_on, (label, start)
+    assert first == {
+        "pipetaskInit": 4096,
+        "detector": 4096,
+        "gatherVisitComparison": 2048,
+        "gatherInstrumentComparison": 8192,
+        "plotComparison": 4096,
+        "rankConsensus": 4096,
+        "finalJob": 4096,
+    }
+
+
+def killed(starts: int) -> dict[str, int]:
+    """Return the state of a job that was killed so often for its memory."""
+    state = {"NumJobStarts": starts}
+    if starts:
+        state |= {"LastJobStatus": 5, "LastHoldReasonCode": 3, "LastHoldReasonSubCode": 34}
+    return state
+
+
+def held(starts: int, tries: int) -> dict[str, int]:
+    """Return the state of a job that is held since its memory was spent."""
+    return {
+        "JobStatus": 5,
+        "NumJobStarts": starts,
+        "JobMaxRetries": tries,
+        "HoldReasonCode": 3,
+        "HoldReasonSubCode": 34,
+    }
+
+
+def evaluate(expression: str, state: dict[str, int]) -> object:
+    return classad2.ExprTree(expression).eval(classad2.ClassAd(state))
+
+
+def test_parsl_tries_again_with_the_same_memory() -> None:
+    """What the documentation says: nothing in it reads the multiplier."""
+    spec = importlib.util.find_spec("lsst.ctrl.bps.parsl")
+    assert spec is not None
+    sources = [
+        path for place in spec.submodule_search_locations or () for path in Path(place).glob("**/*.py")
+    ]
+    assert len(sources) > 10
+    assert not [path for path in sources if re.search("memory_?multiplier", path.read_text(), re.I)]

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,27 +24,37 @@ from astropy.table import Table
 
 from lsst.daf.butler import Butler
 from lsst.images import Box, VisitImage
-from lsst.meas.cosmicrays.images import make_cosmic_ray_mask, read_mask
+from lsst.meas.cosmicrays.images import make_cosmic_ray_mask, read_image, read_mask
 from lsst.meas.cosmicrays.repository import register_dataset_type
 from lsst.meas.cosmicrays.simulation import (
+    HSC_SENSOR,
+    LSSTCAM_SENSOR,
+    SIMULATED_RATE,
     LibraryError,
     PlacementError,
+    SimulationConfig,
+    draw_cosmic_rays,
     find_dark_footprints,
     inject_footprints,
     library_stamps,
+    make_sensor,
     paint_on_pixels,
     recurrent_pixels,
+    simulate_footprints,
     stack_library,
 )
 from lsst.meas.cosmicrays.tasks import (
+    FindCosmicRaysConfig,
     InjectCosmicRaysConfig,
     InjectCosmicRaysTask,
     MakeCosmicRayLibraryConfig,
     MakeCosmicRayLibraryTask,
+    UnknownRateError,
 )
 from lsst.pipe.base import PipelineGraph
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
+CONFIG = Path(__file__).parents[1] / "config"
 SHAPE = (80, 96)
 BOX = Box.from_shape(SHAPE)
 DATA_ID = {"instrument": "TestCam", "visit": 42}
@@ -297,3 +308,86 @@ def test_no_cosmic_rays_in_darks(make_image: Callable[..., VisitImage]) -> None:
 def test_library_is_needed(make_image: Callable[..., VisitImage]) -> None:
     with pytest.raises(LibraryError, match="There is no library"):
         inject(make_image(), inject_config(None), footprints=Table({"id": [0]}))
+
+
+CAMERAS = {
+    "HSC": (200.0, 0.015),
+    "LSSTCam": (100.0, 0.010),
+    "LSSTComCam": (100.0, 0.010),
+    "DECam": (250.0, 0.015),
+}
+
+
+def test_every_camera_has_its_configuration() -> None:
+    """No folder of config/ is left out."""
+    folders = {path.parent.name for path in CONFIG.glob("*/findCosmicRays.py")}
+    assert {path.parent.name for path in CONFIG.glob("*/injectCosmicRays.py")} == folders == set(CAMERAS)
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_cosmic_rays_of_the_sensor_of_a_camera(make_image: Callable[..., VisitImage], camera: str) -> None:
+    config = InjectCosmicRaysConfig()
+    config.load(str(CONFIG / camera / "injectCosmicRays.py"))
+    config.rate = 600.0
+    config.validate()
+    assert (config.sensorThickness, config.reading.pixelSize) == CAMERAS[camera]
+    finding = FindCosmicRaysConfig()
+    finding.load(str(CONFIG / camera / "findCosmicRays.py"))
+    assert (finding.reading.gain, finding.reading.pixelSize) == (
+        config.reading.gain,
+        config.reading.pixelSize,
+    )
+    connections = InjectCosmicRaysConfig.ConnectionsClass(config=config)
+    assert set(connections.inputs) == {"image", "knownCosmicRays"}
+    image = make_image()
+    result = inject(image, config)
+    assert set(result.truthCatalog["kind"]) == {"simulated"}
+    assert result.truthCharge.array.sum() == pytest.approx(result.truthCatalog["charge"].sum(), rel=1e-5)
+    added = result.injectedImage.image.array - image.image.array
+    np.testing.assert_allclose(added, result.truthCharge.array, atol=0.05)
+
+
+@pytest.mark.parametrize("usual", [LSSTCAM_SENSOR, HSC_SENSOR])
+def test_sensors_by_thickness(usual: Any) -> None:
+    """Those of simulated visits come out."""
+    sensor = make_sensor(usual.thickness, usual.pixel_size)
+    assert sensor.diffusion == pytest.approx(usual.diffusion)
+    assert sensor.muon_fraction == pytest.approx(usual.muon_fraction, abs=0.01)
+    assert make_sensor(100.0, 10.0, 3.0).diffusion == 3.0
+
+
+def test_thicker_sensors_have_longer_tracks_with_more_charge() -> None:
+    charges, lengths = {}, {}
+    for thickness in (50.0, 100.0, 250.0):
+        sensor = make_sensor(thickness, 10.0, 5.0)
+        stamps, fraction = simulate_footprints(np.random.default_rng(5), sensor, 1500)
+        assert 0.7 < fraction < 1.1
+        charges[thickness] = np.median([stamp.sum() for stamp in stamps])
+        lengths[thickness] = np.mean([np.hypot(*stamp.shape) for stamp in stamps])
+    assert charges[50.0] < 0.9 * charges[100.0] < 0.8 * charges[250.0]
+    assert lengths[50.0] < 0.95 * lengths[100.0] < 0.9 * lengths[250.0]
+
+
+def test_rate_of_simulated_cosmic_rays(make_image: Callable[..., VisitImage]) -> None:
+    """As many as a simulated visit of the same sensor has."""
+    config = inject_config(None, rate=None, footprintSource="simulated", sensorThickness=100.0, minCharge=1.0)
+    task = InjectCosmicRaysTask(config=config)
+    stamps, fraction = simulate_footprints(np.random.default_rng(1), LSSTCAM_SENSOR, 3000)
+    assert fraction == pytest.approx(LSSTCAM_SENSOR.footprint_yield, abs=0.03)
+    working = read_image(make_image(), config.reading)
+    chosen, rate = task._simulate_library(working, np.random.default_rng(1))
+    visit = SimulationConfig(sensor="lsstcam", width=1024, height=1024, exposure_time=600.0)
+    _, table = draw_cosmic_rays(np.random.default_rng(3), visit)
+    expected = rate * visit.square_cm * 10.0
+    assert rate == pytest.approx(SIMULATED_RATE / LSSTCAM_SENSOR.footprint_yield, rel=0.1)
+    assert len(table) == pytest.approx(expected, abs=4.0 * np.sqrt(expected))
+
+
+def test_simulation_of_an_unknown_sensor(make_image: Callable[..., VisitImage]) -> None:
+    config = inject_config(None, footprintSource="simulated")
+    with pytest.raises(ValueError, match="set sensorThickness"):
+        config.validate()
+    config.sensorThickness = 100.0
+    working = dataclasses.replace(read_image(make_image(), config.reading), pixel_size=None)
+    with pytest.raises(UnknownRateError, match=r"set reading\.pixelSize"):
+        InjectCosmicRaysTask(config=config)._simulate_library(working, np.random.default_rng(1))

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 __all__ = ("generic_class_name",)
 
-from .instruments import GenericInstrument, check_instrument_name
+from .instruments import GenericInstrument, InstrumentNameError, check_instrument_name
 
 
 def generic_class_name(name: str) -> str:
@@ -39,12 +39,12 @@ def generic_class_name(name: str) -> str:
 
     Raises
     ------
-    ValueError
+    InstrumentNameError
         Raised if the name is not valid, or is taken by this module.
     """
     check_instrument_name(name)
     if not _is_generic(globals().get(name, _make_class(name))):
-        raise ValueError(f"Instrument name {name!r} is taken; choose another.")
+        raise InstrumentNameError(f"Instrument name {name!r} is taken; choose another.")
     return f"{__name__}.{name}"
 
 

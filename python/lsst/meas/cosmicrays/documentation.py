@@ -12,8 +12,10 @@
 
 from __future__ import annotations
 
-__all__ = ["FOLDER", "DocumentedError", "page_of", "see"]
+__all__ = ["FOLDER", "DocumentedError", "documented", "page_of", "point", "see"]
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from .product import product_dir
@@ -22,8 +24,11 @@ PACKAGE = "lsst.meas.cosmicrays"
 FOLDER = f"doc/{PACKAGE}"
 """Where the pages are, in a checkout and in what a wheel installs."""
 
+_SEE = "See "
+
 _PAGES = {
     "": "bad-input",
+    "cameras": "ingesting",
     "cli": "getting-started",
     "cli.bps_demo": "batch",
     "cli.ingest": "ingesting",
@@ -45,8 +50,12 @@ _PAGES = {
     "finders.consensus_rules": "consensus",
     "finders.scan": "tuning",
     "ingest": "ingesting",
+    "instruments": "ingesting",
+    "processings": "running-on-hsc-and-lsstcam",
     "repair": "tasks/lsst.meas.cosmicrays.repair.CosmicRayRepairTask",
+    "repair_config": "tasks/lsst.meas.cosmicrays.repair.CosmicRayRepairTask",
     "report": "report",
+    "report.tables": "metrics",
     "repository": "repositories",
     "simulation": "simulation",
     "tasks.detect_dia_sources": "tasks/lsst.meas.cosmicrays.tasks.DetectDiaSourcesTask",
@@ -87,9 +96,72 @@ def page_of(module: str) -> str:
     page : `str`
         Name of a page.
     """
+    return _page_of(module) or _PAGES[""]
+
+
+def point(error: BaseException, page: str) -> None:
+    """Let an error point to a page, unless it does already.
+
+    Parameters
+    ----------
+    error : `BaseException`
+        The error; gets a note.
+    page : `str`
+        Name of the page, for an error that was raised outside this package
+        or where no page is of its module.
+    """
+    if not any(note.startswith(_SEE) for note in getattr(error, "__notes__", ())):
+        error.add_note(see(_page_of_raise(error) or page))
+
+
+def documented[**P, T](
+    page: str, but: tuple[type[BaseException], ...] = ()
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let every error that leaves a function point to a page.
+
+    Parameters
+    ----------
+    page : `str`
+        Name of the page, where no other is of the module that raised.
+    but : `tuple` [`type`, ...], optional
+        What is raised but is no error.
+
+    Returns
+    -------
+    decorator : `~collections.abc.Callable`
+        Decorator of functions.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                if not isinstance(error, but):
+                    point(error, page)
+                raise
+
+        return call
+
+    return decorate
+
+
+def _page_of(module: str) -> str | None:
     parts = module.removeprefix(PACKAGE).strip(".").split(".")
     above = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
-    return next((_PAGES[name] for name in above if name in _PAGES), _PAGES[""])
+    return next((_PAGES[name] for name in above if name in _PAGES), None)
+
+
+def _page_of_raise(error: BaseException) -> str | None:
+    """Return the page of the innermost module of this package."""
+    page, traceback = None, error.__traceback__
+    while traceback is not None:
+        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if module.startswith(f"{PACKAGE}."):
+            page = _page_of(module)
+        traceback = traceback.tb_next
+    return page
 
 
 def see(page: str) -> str:
@@ -107,6 +179,6 @@ def see(page: str) -> str:
     """
     relative = f"{FOLDER}/{page}.rst"
     try:
-        return f"See {product_dir() / relative}"
+        return f"{_SEE}{product_dir() / relative}"
     except FileNotFoundError:
-        return f"See {relative}"
+        return f"{_SEE}{relative}"

@@ -20,6 +20,7 @@ __all__ = [
     "ImageReadError",
     "MaskPlanes",
     "MissingPsfError",
+    "NotAnImageError",
     "UnknownMaskPlaneError",
     "UnknownUnitError",
     "WorkingImage",
@@ -60,6 +61,10 @@ _UNIT_ALIASES = {
 
 class ImageReadError(DocumentedError, RuntimeError):
     """Raised when an image lacks something that a finder cannot do without."""
+
+
+class NotAnImageError(DocumentedError, TypeError):
+    """Raised when what should be an image is none."""
 
 
 class UnknownUnitError(ImageReadError):
@@ -266,7 +271,7 @@ def read_image(source: Any, config: WorkingImageConfig | None = None) -> Working
     ImageReadError
         Raised if the image has no unit, gain or calibration from which
         electrons follow, or no PSF, and ``config`` does not help.
-    TypeError
+    NotAnImageError
         Raised if ``source`` is no image.
     """
     config = WorkingImageConfig() if config is None else config
@@ -274,7 +279,7 @@ def read_image(source: Any, config: WorkingImageConfig | None = None) -> Working
         return _read_masked_image(source, config)
     if hasattr(source, "getMaskedImage") and hasattr(source, "getPsf"):
         return _read_exposure(source, config)
-    raise TypeError(
+    raise NotAnImageError(
         f"Cannot read an image from a {type(source).__name__}: expected an lsst.images.MaskedImage, "
         "VisitImage or DifferenceImage, or an lsst.afw.image.Exposure."
     )

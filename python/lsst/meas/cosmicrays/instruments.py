@@ -23,6 +23,7 @@ __all__ = (
     "DetectorDescription",
     "GenericInstrument",
     "InstrumentDescription",
+    "InstrumentNameError",
     "check_instrument_name",
     "make_camera_frames",
     "make_detector",
@@ -56,7 +57,13 @@ from lsst.images.cameras import (
 )
 from lsst.pipe.base import Instrument
 
+from .documentation import DocumentedError
+
 _INSTRUMENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+
+
+class InstrumentNameError(DocumentedError, ValueError):
+    """Raised when a name cannot be that of an instrument."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,12 +216,12 @@ def check_instrument_name(name: str) -> None:
 
     Raises
     ------
-    ValueError
+    InstrumentNameError
         Raised if it is not a letter followed by at most 31 letters, digits
         and underscores.
     """
     if not _INSTRUMENT_NAME.fullmatch(name):
-        raise ValueError(
+        raise InstrumentNameError(
             f"Instrument name {name!r} is not valid: a letter, then up to 31 letters, digits or underscores."
         )
 

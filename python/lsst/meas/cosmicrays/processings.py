@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PROCESSINGS", "Processing", "configure"]
+__all__ = ["PROCESSINGS", "NoImagesError", "Processing", "ProcessingError", "configure"]
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ from typing import Any
 
 from lsst.pex.config import Config
 
+from .documentation import DocumentedError
 from .tasks.compare_cosmic_rays import CompareCosmicRaysConfig
 from .tasks.compare_interpolation import CompareInterpolationConfig
 from .tasks.find_cosmic_rays import FindCosmicRaysConfig
@@ -27,6 +28,14 @@ from .tasks.interpolate_cosmic_rays import InterpolateCosmicRaysConfig
 from .tasks.plot_exposures import PlotExposuresConfig
 from .tasks.plot_masks import PlotMasksConfig
 from .tasks.tune_finder import TuneFinderConfig
+
+
+class ProcessingError(DocumentedError, ValueError):
+    """Raised when there is no such processing, or package of images."""
+
+
+class NoImagesError(DocumentedError, TypeError):
+    """Raised when a configuration is of a task that reads no images."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,15 +135,15 @@ def configure(config: Config, processing: str, images: str = "afw") -> None:
 
     Raises
     ------
-    ValueError
+    ProcessingError
         Raised if there is no such processing, or no such package.
-    TypeError
+    NoImagesError
         Raised if the configuration is of a task that reads no such datasets.
     """
     if processing not in PROCESSINGS:
-        raise ValueError(f"There is no processing {processing!r}; there are {', '.join(PROCESSINGS)}.")
+        raise ProcessingError(f"There is no processing {processing!r}; there are {', '.join(PROCESSINGS)}.")
     if images not in STORAGE_CLASSES:
-        raise ValueError(f"images must be one of {', '.join(STORAGE_CLASSES)}, not {images!r}.")
+        raise ProcessingError(f"images must be one of {', '.join(STORAGE_CLASSES)}, not {images!r}.")
     names, classes = PROCESSINGS[processing], STORAGE_CLASSES[images]
     match config:
         case FindCosmicRaysConfig():
@@ -159,7 +168,7 @@ def configure(config: Config, processing: str, images: str = "afw") -> None:
             if hasattr(config, "diaSourceColumns"):
                 _configure_sources(config, names, images)
         case _:
-            raise TypeError(f"A {type(config).__name__} names no images of a processing.")
+            raise NoImagesError(f"A {type(config).__name__} names no images of a processing.")
     config.reading.unit = names.unit
 
 

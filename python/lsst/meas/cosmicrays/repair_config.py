@@ -25,6 +25,7 @@ __all__ = [
 
 from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField
 
+from .documentation import documented
 from .finders import cosmicRayFinderRegistry
 from .images import WorkingImageConfig
 
@@ -165,6 +166,7 @@ class RepairInterpolationConfig(Config):
     negativeFallbackAllowed = Field[bool](doc="May the fallback value be negative?", default=True)
     transpose = Field[int](doc="Has no effect: interpolation goes along rows and columns alike.", default=0)
 
+    @documented("tasks/lsst.meas.cosmicrays.repair.CosmicRayRepairTask")
     def validate(self) -> None:
         super().validate()
         if (
@@ -208,6 +210,7 @@ class CosmicRayRepairConfig(Config):
         super().setDefaults()
         self.finder["morphological"].unit = "native"
 
+    @documented("tasks/lsst.meas.cosmicrays.repair.CosmicRayRepairTask")
     def validate(self) -> None:
         super().validate()
         name = self.finder.name

@@ -12,16 +12,22 @@
 
 from __future__ import annotations
 
-__all__ = ["find_cosmic_rays"]
+__all__ = ["UnknownFinderError", "find_cosmic_rays"]
 
 from typing import Any
 
 from lsst.pipe.base import Struct
 
+from ..documentation import DocumentedError, documented
 from ..images import WorkingImage, WorkingImageConfig, read_image
 from .base import cosmicRayFinderRegistry
 
 
+class UnknownFinderError(DocumentedError, LookupError):
+    """Raised when there is no finder of that name."""
+
+
+@documented("finders")
 def find_cosmic_rays(
     image: Any, finder: str, *, reading: WorkingImageConfig | None = None, **options: Any
 ) -> Struct:
@@ -49,7 +55,7 @@ def find_cosmic_rays(
 
     Raises
     ------
-    LookupError
+    UnknownFinderError
         Raised if there is no such finder.
     KeyError
         Raised if the finder has no such option.
@@ -59,7 +65,9 @@ def find_cosmic_rays(
         Raised if the finder cannot make a mask of this image.
     """
     if finder not in cosmicRayFinderRegistry:
-        raise LookupError(f"No finder {finder!r}; there are {', '.join(sorted(cosmicRayFinderRegistry))}.")
+        raise UnknownFinderError(
+            f"No finder {finder!r}; there are {', '.join(sorted(cosmicRayFinderRegistry))}."
+        )
     registered = cosmicRayFinderRegistry[finder]
     config = registered.ConfigClass()
     config.update(**options)

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ("IngestOptions", "IngestReport", "ingest")
+__all__ = ("IngestOptions", "IngestReport", "NoInstrumentError", "ingest")
 
 import dataclasses
 import functools
@@ -26,6 +26,7 @@ from pathlib import Path
 from lsst.daf.butler import DatasetRef
 
 from ..cameras import generic_class_name
+from ..documentation import DocumentedError
 from .errors import IngestError, IngestWarning
 from .files import collect_files
 from .identity import Identity
@@ -35,6 +36,10 @@ from .series import add_median_templates
 from .template_files import TemplateFiles
 from .templates import Template
 from .writing import IngestWriter
+
+
+class NoInstrumentError(DocumentedError, ValueError):
+    """Raised when it is not said which camera took the images."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +128,7 @@ def ingest(
         one of other definitions.
     """
     if preset.instrument is None:
-        raise ValueError(f"preset {preset.name} names no instrument: give --instrument NAME")
+        raise NoInstrumentError(f"preset {preset.name} names no instrument: give --instrument NAME")
     generic_class_name(preset.instrument)
     options = IngestOptions() if options is None else options
     files, errors = collect_files(paths, preset)

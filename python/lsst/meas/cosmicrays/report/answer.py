@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Row, Table
 
+from .study import NoStudyError
 from .tables import LEVELS
 
 TRUTH = "truth"
@@ -125,7 +126,7 @@ def answer_study(
 
     Raises
     ------
-    LookupError
+    NoStudyError
         Raised if there are no detections, or none was compared.
     """
     is_detection = np.array([str(role) == "detection" for role in summary["role"]], dtype=bool)
@@ -140,7 +141,7 @@ def answer_study(
         if str(row["detection"]) != reference
     ]
     if not rows:
-        raise LookupError(f"No detection was compared with {reference!r}.")
+        raise NoStudyError(f"No detection was compared with {reference!r}.")
     rows.sort(key=lambda row: _rank(row, against))
     table = Table(rows=rows)
     tied = _tied(table) if is_truth else ()
@@ -159,7 +160,7 @@ def answer_study(
 def _stand_in(names: list[str], confusion: Table) -> str:
     compared = [name for name in names if name in set(confusion["reference"])]
     if not compared:
-        raise LookupError("No detection was compared with any other.")
+        raise NoStudyError("No detection was compared with any other.")
     return DEFAULT_DETECTION if DEFAULT_DETECTION in compared else compared[0]
 
 

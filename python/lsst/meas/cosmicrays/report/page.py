@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["write_report"]
+__all__ = ["ReportExistsError", "write_report"]
 
 import datetime
 import fnmatch
@@ -27,12 +27,13 @@ from astropy.table import Table
 
 from lsst.daf.butler import Butler
 
+from ..documentation import DocumentedError
 from .answer import ANSWERING, Answer, answer_study
 from .entries import FigureEntry, Section, TableEntry
 from .page_figures import FigureFiles, ShownFigure
 from .sections import OTHER, SECTIONS
 from .shown import export_table, show_table, to_latex
-from .study import PlotGroup, Study
+from .study import NoStudyError, PlotGroup, Study
 from .tables import LEVELS
 
 TEMPLATES = Path(__file__).parent / "html"
@@ -59,6 +60,10 @@ _ANSWER_COLUMNS = (
 )
 
 
+class ReportExistsError(DocumentedError, FileExistsError):
+    """Raised when a folder holds what a report would replace."""
+
+
 def write_report(butler: Butler, study: Study, directory: Path, *, replace: bool = False) -> Path:
     """Write the report of a study.
 
@@ -82,10 +87,10 @@ def write_report(butler: Butler, study: Study, directory: Path, *, replace: bool
 
     Raises
     ------
-    FileExistsError
+    ReportExistsError
         Raised if the folder exists and is not empty, unless it holds a
         report that is to be replaced.
-    LookupError
+    NoStudyError
         Raised if nothing has been compared.
     """
     _check_free(directory, replace)
@@ -107,9 +112,9 @@ def _check_free(directory: Path, replace: bool) -> None:
     page = directory / PAGE
     is_report = page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")[:2000]
     if not is_report:
-        raise FileExistsError(f"{directory} exists and is not a report: give another folder.")
+        raise ReportExistsError(f"{directory} exists and is not a report: give another folder.")
     if not replace:
-        raise FileExistsError(f"{directory} holds a report already: give another folder, or replace it.")
+        raise ReportExistsError(f"{directory} holds a report already: give another folder, or replace it.")
 
 
 class _Page:
@@ -128,7 +133,7 @@ class _Page:
         """Return a table without which there is no answer."""
         if name not in self._study.tables:
             where = ", ".join(map(repr, self._study.provenance.collections))
-            raise LookupError(f"{name} is not in collection {where}: gather the visits of the study first.")
+            raise NoStudyError(f"{name} is not in collection {where}: gather the visits of the study first.")
         return self._study.tables[name]
 
     def render(self) -> str:

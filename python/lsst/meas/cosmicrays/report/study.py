@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PlotGroup", "Study", "StudyTables", "read_study"]
+__all__ = ["NoStudyError", "PlotGroup", "Study", "StudyTables", "read_study"]
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ from astropy.table import Table
 from lsst.daf.butler import Butler, DatasetRef, DatasetType, MissingCollectionError
 
 from .provenance import Provenance, read_provenance
+from .tables import StudyNotFoundError
 
 NOT_TABLES = ("cr_*_model", "cr_library")
 """Patterns of dataset types that are stored as tables, but are not meant to
@@ -29,6 +30,10 @@ be read as such.
 """
 
 _DETECTOR, _VISIT, _INSTRUMENT = "detector", "visit", "instrument"
+
+
+class NoStudyError(StudyNotFoundError):
+    """Raised when a repository does not have what a report shows."""
 
 
 class StudyTables(Mapping[str, Table]):
@@ -162,7 +167,7 @@ def read_study(
 
     Raises
     ------
-    LookupError
+    NoStudyError
         Raised if there is no such collection, nothing of a comparison in it,
         or something of several instruments and none is named.
     """
@@ -171,7 +176,7 @@ def read_study(
         try:
             butler.collections.get_info(name)
         except MissingCollectionError as error:
-            raise LookupError(f"There is no collection {name!r} in this repository.") from error
+            raise NoStudyError(f"There is no collection {name!r} in this repository.") from error
     types = [
         dataset_type
         for dataset_type in sorted(butler.registry.queryDatasetTypes("cr_*"))
@@ -222,17 +227,17 @@ def _choose_instrument(
     ]
     where = f"collection{'s' if len(collections) > 1 else ''} {', '.join(map(repr, collections))}"
     if not studied:
-        raise LookupError(
+        raise NoStudyError(
             f"There is no table cr_instrument_* in {where}.  A study ends by gathering its visits: run the "
             "steps gatherVisitComparison and gatherInstrumentComparison of its pipeline."
         )
     if instrument is None and len(studied) > 1:
-        raise LookupError(
+        raise NoStudyError(
             f"There are tables of several instruments in {where}: name one of {', '.join(sorted(studied))}."
         )
     chosen = instrument or studied[0]
     if chosen not in studied:
-        raise LookupError(f"Nothing of {chosen!r} in {where}; there is {', '.join(sorted(studied))}.")
+        raise NoStudyError(f"Nothing of {chosen!r} in {where}; there is {', '.join(sorted(studied))}.")
     return chosen
 
 

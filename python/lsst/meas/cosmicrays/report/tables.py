@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ComparisonTables", "format_comparison", "read_comparison"]
+__all__ = ["ComparisonTables", "StudyNotFoundError", "format_comparison", "read_comparison"]
 
 import dataclasses
 import math
@@ -24,12 +24,18 @@ from astropy.table import Table
 
 from lsst.daf.butler import Butler, MissingCollectionError
 
+from ..documentation import DocumentedError
+
 LEVELS = {
     "pixel": "pixel by pixel",
     "pixel_1px": "pixel by pixel, within 1 pixel",
     "stamp": "by stamps around DIASources",
     "object": "by cosmic ray",
 }
+
+
+class StudyNotFoundError(DocumentedError, LookupError):
+    """Raised when a repository does not have what is to be shown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +73,7 @@ def read_comparison(
 
     Raises
     ------
-    LookupError
+    StudyNotFoundError
         Raised if there is no such collection, or no such tables in it, or
         tables of several instruments.
     """
@@ -76,7 +82,7 @@ def read_comparison(
     try:
         butler.collections.get_info(collection)
     except MissingCollectionError as error:
-        raise LookupError(f"There is no collection {collection!r} in this repository.") from error
+        raise StudyNotFoundError(f"There is no collection {collection!r} in this repository.") from error
     there = []
     if butler.registry.queryDatasetTypes(name):
         there = butler.query_datasets(name, collections=collection, explain=False, limit=None)
@@ -90,7 +96,7 @@ def read_comparison(
         problem = "none: run the gathering of the comparison first"
         if there:
             problem = f"{len(refs)} among {', '.join(sorted(str(ref.dataId) for ref in there))}: name one"
-        raise LookupError(f"Looking for one {wanted} in collection {collection!r}, found {problem}.")
+        raise StudyNotFoundError(f"Looking for one {wanted} in collection {collection!r}, found {problem}.")
     return ComparisonTables(
         confusion=butler.get(refs[0]),
         summary=butler.get(f"cr_{level}_summary", refs[0].dataId, collections=collection),
@@ -115,7 +121,7 @@ def format_comparison(tables: ComparisonTables, references: Sequence[str] | None
 
     Raises
     ------
-    LookupError
+    StudyNotFoundError
         Raised if a reference is not in the tables.
     """
     known = list(dict.fromkeys(str(name) for name in tables.confusion["reference"]))
@@ -123,7 +129,7 @@ def format_comparison(tables: ComparisonTables, references: Sequence[str] | None
         references = [name for name in ("truth", "morphological_science") if name in known]
     for name in references:
         if name not in known:
-            raise LookupError(f"No comparison with {name!r}; there are {', '.join(known)}.")
+            raise StudyNotFoundError(f"No comparison with {name!r}; there are {', '.join(known)}.")
     sections = [
         text
         for reference in references

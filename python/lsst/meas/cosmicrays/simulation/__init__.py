@@ -18,6 +18,7 @@ from .footprint_library import *
 from .particles import *
 from .psf import *
 from .scene import *
+from .simulated_footprints import *
 from .sources import *
 from .tracks import *
 from .visits import *

@@ -12,14 +12,26 @@
 
 from __future__ import annotations
 
-__all__ = ("CAMERAS", "CameraModel", "SimulatedHsc", "SimulatedLsstCam", "focal_plane_positions")
+__all__ = (
+    "CAMERAS",
+    "CameraModel",
+    "SimulatedHsc",
+    "SimulatedLsstCam",
+    "SimulationError",
+    "focal_plane_positions",
+)
 
 import dataclasses
 import math
 from typing import ClassVar
 
+from ..documentation import DocumentedError
 from ..instruments import DetectorDescription, GenericInstrument, InstrumentDescription
 from .tracks import HSC_SENSOR, LSSTCAM_SENSOR, SensorModel
+
+
+class SimulationError(DocumentedError, ValueError):
+    """Raised when what is asked for cannot be simulated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +119,11 @@ class CameraModel:
 
         Raises
         ------
-        ValueError
+        SimulationError
             Raised if the camera has no such detector.
         """
         if not 0 <= number < self.n_detectors:
-            raise ValueError(
+            raise SimulationError(
                 f"{self.instrument} has no detector {number}: they are numbered 0 to {self.n_detectors - 1}."
             )
         pixel_size = self.sensor.pixel_size / 1000.0

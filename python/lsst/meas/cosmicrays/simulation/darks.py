@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from .footprint_library import LibraryError
+
 _COLUMNS = ("fp_id", "x0", "y0", "pixel_values")
 
 
@@ -59,7 +61,7 @@ def read_dark_footprints(path: str | Path) -> DarkFootprints:
 
     Raises
     ------
-    ValueError
+    LibraryError
         Raised if a column or keyword is missing.
     """
     with fits.open(path) as hdus:
@@ -67,7 +69,9 @@ def read_dark_footprints(path: str | Path) -> DarkFootprints:
         missing = [name for name in _COLUMNS if name not in table.columns.names]
         missing += [key for key in ("EXPTIME", "NUM_PIX") if key not in header]
         if missing:
-            raise ValueError(f"{path} is not a table of footprints: extension 1 has no {', '.join(missing)}.")
+            raise LibraryError(
+                f"{path} is not a table of footprints: extension 1 has no {', '.join(missing)}."
+            )
         runs: dict[int, list[tuple[int, int, np.ndarray]]] = {}
         for number, x0, y0, values in zip(*(table[name] for name in _COLUMNS), strict=True):
             runs.setdefault(int(number), []).append((int(x0), int(y0), np.asarray(values, np.float32)))

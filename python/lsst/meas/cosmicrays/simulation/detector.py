@@ -30,6 +30,7 @@ from ..engines.morphological import TooManyCosmicRaysError, find_cosmic_rays
 from ..instruments import DetectorDescription, InstrumentDescription, make_tan_wcs
 from ..repository import VisitDescription
 from ..visit_images import make_visit_image
+from .camera import SimulationError
 from .config import SimulationConfig
 from .cosmic_rays import draw_cosmic_rays
 from .psf import SpatialProfile, make_piff_psf, make_psf
@@ -91,7 +92,7 @@ def describe_visit(config: SimulationConfig, visit: int) -> VisitDescription:
         One of a series of visits of one field.
     """
     if visit < 1:
-        raise ValueError(f"Visits are numbered from 1, got {visit}.")
+        raise SimulationError(f"Visits are numbered from 1, got {visit}.")
     return VisitDescription(
         id=visit,
         physical_filter=config.camera.physical_filter,
@@ -128,7 +129,7 @@ def simulate_detector(config: SimulationConfig, visit: int, detector: int) -> Si
 
     Raises
     ------
-    ValueError
+    SimulationError
         Raised if the camera has no such detector, or visit is less than 1.
     """
     camera = config.camera

@@ -40,6 +40,7 @@ from ..repository import (
     register_visit,
     sky_region,
 )
+from .camera import SimulationError
 from .config import SimulationConfig
 from .detector import describe_camera, describe_visit, detector_wcs, simulate_detector
 
@@ -117,7 +118,7 @@ def simulate(
 
     Raises
     ------
-    ValueError
+    SimulationError
         Raised if a number is not positive, or the camera has fewer
         detectors.
     RepositoryError
@@ -127,7 +128,7 @@ def simulate(
     """
     for name, number in {"visits": visits, "detectors": detectors, "processes": processes}.items():
         if number < 1:
-            raise ValueError(f"The number of {name} must be at least 1, got {number}.")
+            raise SimulationError(f"The number of {name} must be at least 1, got {number}.")
     camera = describe_camera(config, list(range(detectors)))
     with closing(make_repository(root, exist_ok=True)) as butler, explain_storage_errors(root):
         register_instrument_records(butler.registry, camera)

@@ -8,6 +8,7 @@
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+from ._pages import name_pages as _name_pages
 from .bounds import *
 from .combine_cosmic_rays import *
 from .compare_connections import *
@@ -47,3 +48,6 @@ from .subtract_template import *
 from .train_cosmic_conn import *
 from .tune_consensus import *
 from .tune_finder import *
+
+# Errors of all tasks and of their configurations name a page.
+_name_pages(list(globals().values()))

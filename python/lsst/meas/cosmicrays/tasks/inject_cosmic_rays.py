@@ -27,7 +27,7 @@ import numpy as np
 from astropy.table import Table
 
 from lsst.images import Image
-from lsst.pex.config import ConfigField, Field, ListField
+from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
@@ -43,17 +43,22 @@ from ..comparison import dilate, exposed_area_time
 from ..documentation import DocumentedError
 from ..images import WorkingImage, WorkingImageConfig, read_image, read_mask
 from ..simulation import (
+    SIMULATED_RATE,
     DarkFootprints,
     LibraryError,
     inject_footprints,
     library_stamps,
+    make_sensor,
     paint_on_pixels,
     read_dark_footprints,
+    simulate_footprints,
 )
 from .bounds import check_bounds
 from .connections import DETECTOR, INSTRUMENT, table_input, table_output
 
 SECONDS_PER_MINUTE = 60.0
+N_SIMULATED = 3000
+"""Particles of which a simulated library is made."""
 
 
 class UnknownRateError(DocumentedError, RuntimeError):
@@ -105,7 +110,7 @@ class InjectCosmicRaysConnections(
         for name in ("image", "injectedImage"):
             replaced = dataclasses.replace(getattr(self, name), storageClass=config.imageStorageClass)
             setattr(self, name, replaced)
-        if config.footprintFile is not None:
+        if config.footprintSource == "simulated" or config.footprintFile is not None:
             del self.footprints
             del self.footprintSummary
 
@@ -113,6 +118,28 @@ class InjectCosmicRaysConnections(
 class InjectCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=InjectCosmicRaysConnections):
     """Configuration of `InjectCosmicRaysTask`."""
 
+    footprintSource = ChoiceField[str](
+        doc="Where cosmic rays are from.",
+        default="library",
+        allowed={
+            "library": "Real ones: footprintFile, or the dataset cr_library.  They should be from a sensor "
+            "as thick as that of the image, and with pixels of the same size.",
+            "simulated": "Simulated tracks in a sensor of sensorThickness.",
+        },
+    )
+    sensorThickness = Field[float](
+        doc="Thickness (um) of the silicon of the sensor; for simulated cosmic rays.",
+        default=None,
+        optional=True,
+        check=lambda value: value > 0.0,
+    )
+    chargeDiffusion = Field[float](
+        doc="Standard deviation (um) by which charge that was freed at the entrance window spreads until it "
+        "is collected; if not set, what thickness lets expect.  For simulated cosmic rays.",
+        default=None,
+        optional=True,
+        check=lambda value: value > 0.0,
+    )
     footprintFile = Field[str](
         doc="FITS table of footprints, as imSim (LSSTDESC) keeps them.  Without it, the dataset cr_library "
         "is read.",
@@ -155,6 +182,11 @@ class InjectCosmicRaysConfig(PipelineTaskConfig, pipelineConnections=InjectCosmi
         super().setDefaults()
         # Nothing here depends on the PSF: an image without one will do.
         self.reading.psfFwhm = 4.0
+
+    def validate(self) -> None:
+        super().validate()
+        if self.footprintSource == "simulated" and self.sensorThickness is None:
+            raise ValueError("footprintSource is 'simulated': set sensorThickness, as config/{camera} does.")
 
 
 class InjectCosmicRaysTask(PipelineTask):
@@ -222,8 +254,12 @@ class InjectCosmicRaysTask(PipelineTask):
         known = np.zeros(working.image.shape, dtype=bool)
         if knownCosmicRays is not None:
             known = dilate(read_mask(knownCosmicRays))
-        stamps, library_rate = self._read_library(footprints, footprintSummary)
         rng = np.random.default_rng((self.config.seed, int(dataId["visit"]), int(dataId["detector"])))
+        simulated = self.config.footprintSource == "simulated"
+        if simulated:
+            stamps, library_rate = self._simulate_library(working, rng)
+        else:
+            stamps, library_rate = self._read_library(footprints, footprintSummary)
         injection = inject_footprints(
             working.image.shape,
             known | working.not_finite() | working.any_plane(self.config.avoidPlanes),
@@ -233,6 +269,8 @@ class InjectCosmicRaysTask(PipelineTask):
         )
         self.log.info("Painted %d cosmic rays.", len(injection.catalog))
         catalog = injection.catalog
+        if simulated:
+            catalog["kind"] = "simulated"
         catalog["x"] += working.bbox.x.start
         catalog["y"] += working.bbox.y.start
         return Struct(
@@ -253,14 +291,35 @@ class InjectCosmicRaysTask(PipelineTask):
             pixel_size = float(row["pixel_size"])
         else:
             raise LibraryError("There is no library: set footprintFile, or run MakeCosmicRayLibraryTask.")
-        stamps = [stamp for stamp in darks.stamps if stamp.sum() >= max(self.config.minCharge, 1.0)]
-        if not stamps:
-            raise LibraryError(
-                f"None of the {len(darks.stamps)} footprints of the library has {self.config.minCharge:g} "
-                "electrons: lower minCharge."
-            )
+        stamps = self._choose(darks.stamps)
         area_time = exposed_area_time(darks.n_pixels, pixel_size, darks.exposure_time)
         return stamps, SECONDS_PER_MINUTE * len(stamps) / area_time
+
+    def _simulate_library(
+        self, working: WorkingImage, rng: np.random.Generator
+    ) -> tuple[list[np.ndarray], float]:
+        """Return cosmic rays of a sensor, and how many per cm^2 and minute."""
+        if working.pixel_size is None or self.config.sensorThickness is None:
+            raise UnknownRateError(
+                "The image does not say its pixel size, so what cosmic rays look like is not known: set "
+                "reading.pixelSize."
+            )
+        sensor = make_sensor(
+            self.config.sensorThickness, 1000.0 * working.pixel_size, self.config.chargeDiffusion
+        )
+        simulated, fraction = simulate_footprints(rng, sensor, N_SIMULATED)
+        stamps = self._choose(simulated)
+        return stamps, SIMULATED_RATE / fraction * len(stamps) / len(simulated)
+
+    def _choose(self, library: list[np.ndarray]) -> list[np.ndarray]:
+        """Leave out what has little charge."""
+        stamps = [stamp for stamp in library if stamp.sum() >= max(self.config.minCharge, 1.0)]
+        if not stamps:
+            raise LibraryError(
+                f"None of the {len(library)} footprints of the library has {self.config.minCharge:g} "
+                "electrons: lower minCharge."
+            )
+        return stamps
 
     def _expect(self, working: WorkingImage, library_rate: float) -> float:
         """Return how many cosmic rays are expected on the image."""
