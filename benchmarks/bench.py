@@ -33,7 +33,11 @@ def main() -> None:
     if options.document is not None:
         document(json.loads((options.output / "benchmarks.json").read_text()), options.document)
         return
-    chosen = [case for case in all_cases() if any(part in case.name for part in options.cases or [""])]
+    chosen = [
+        case
+        for case in all_cases()
+        if any(part == case.name if options.exact else part in case.name for part in options.cases or [""])
+    ]
     if options.list:
         print("\n".join(f"{case.name:<36} {case.title}" for case in chosen))
         return
@@ -66,6 +70,7 @@ def _write(report: dict, folder: Path) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", help="only cases with any of this in their names")
+    parser.add_argument("--exact", action="store_true", help="only cases that have these names")
     parser.add_argument("--list", action="store_true", help="only list the cases")
     parser.add_argument("--size", type=_shape, default=(4176, 2048), help="of made-up images, as 4176x2048")
     parser.add_argument("--rounds", type=_positive, default=3, help="how often each program runs")
