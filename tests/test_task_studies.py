@@ -360,6 +360,19 @@ def test_galleries_need_two_detections(detections: list[str]) -> None:
         config.validate()
 
 
+def test_only_pairs_with_a_reference_are_drawn() -> None:
+    config = PlotDisagreementsConfig()
+    config.update(detections=["a", "b", "c"], reference="b")
+    config.validate()
+    assert sorted(config.pairs()) == [("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")]
+    task = PlotDisagreementsTask(config=config)
+    drawn = task.run(disagreements_of(1), {0: Cutouts([0, 1, 2])}).getDict()
+    assert set(drawn) == {"plot_a_b", "plot_b_a", "plot_b_c", "plot_c_b"}
+    config.reference = "d"
+    with pytest.raises(ValueError, match="reference 'd' is none of detections"):
+        config.validate()
+
+
 def stamps_of(*counts: int) -> Table:
     """Return stamps of detectors 0, 1 and 2 in turn, with these pixels."""
     n_cr = np.array(counts)

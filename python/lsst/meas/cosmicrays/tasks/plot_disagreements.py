@@ -69,13 +69,19 @@ class PlotDisagreementsConfig(PipelineTaskConfig, pipelineConnections=PlotDisagr
     """Configuration of `PlotDisagreementsTask`."""
 
     detections = ListField[str](
-        doc="Detections whose disagreements are drawn, each {finder}_{kind}{variant}: all ordered pairs.",
+        doc="Detections whose disagreements are drawn, each {finder}_{kind}{variant}: in ordered pairs.",
         default=[
             "morphological_science",
             "astroscrappy_science",
             "morphological_difference",
             "astroscrappy_difference",
         ],
+    )
+    reference = Field[str](
+        doc="Draw only the pairs of which this detection is one; all, if it is not set. The report of "
+        "2022 compares everything with morphological_science.",
+        default=None,
+        optional=True,
     )
     maxStamps = Field[int](doc="Most stamps in a gallery.", default=24, check=lambda value: value >= 1)
     maxStampsOfDetector = Field[int](
@@ -94,12 +100,15 @@ class PlotDisagreementsConfig(PipelineTaskConfig, pipelineConnections=PlotDisagr
             The detection that calls a stamp a cosmic ray, and that which
             does not.
         """
-        return list(itertools.permutations(self.detections, 2))
+        pairs = itertools.permutations(self.detections, 2)
+        return [pair for pair in pairs if self.reference is None or self.reference in pair]
 
     def validate(self) -> None:
         super().validate()
         if len(set(self.detections)) < max(2, len(self.detections)):
             raise ValueError(f"detections must be two or more that differ, not {list(self.detections)}.")
+        if self.reference is not None and self.reference not in self.detections:
+            raise ValueError(f"reference {self.reference!r} is none of detections: {list(self.detections)}.")
 
 
 class PlotDisagreementsTask(PipelineTask):
