@@ -25,9 +25,13 @@ from matplotlib.image import imread
 from lsst.meas.cosmicrays.comparison import stamp_threshold_table
 from lsst.meas.cosmicrays.report.stamp_gallery import GAP, PANEL, GalleryStamp, plot_stamp_gallery
 from lsst.meas.cosmicrays.report.study_figures import (
+    F1_STEPS,
+    PLACES,
     plot_label_cost,
+    plot_places,
     plot_stamp_distribution,
     plot_stamp_thresholds,
+    plot_trail_rates,
 )
 
 N = 10
@@ -194,4 +198,59 @@ def test_costs_stand_beside() -> None:
     figure = plot_label_cost(costs)
     assert [[text.get_text() for text in panel.texts] for panel in figure.axes] == [["1/4"], ["0/0"], ["2/3"]]
     assert figure.axes[0].get_xlim()[1] == pytest.approx(0.275)
+    assert draw(figure).std() > 0
+
+
+def test_places_are_drawn() -> None:
+    """Shares are stacked to one; each F1 stands at its value."""
+    shares = {"rim_in": 0.4, "rim_out": 0.3, "single_in": 0.1, "single_out": 0.2}
+    rates = dict(zip(F1_STEPS, (0.7, 0.8, 0.85, 0.9, 0.95), strict=True))
+    row = {f"share_{place}": share for place, share in shares.items()} | rates
+    table = Table(
+        rows=[
+            {"reference": "truth", "candidate": "a"} | row,
+            {"reference": "truth", "candidate": "b"} | dict.fromkeys(row, np.nan),
+            {"reference": "a", "candidate": "b"} | row,
+        ]
+    )
+    figure = plot_places(table, "truth")
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b"]
+    bars = {bars.get_label(): bars.patches for bars in left.containers}
+    end = 0.0
+    for place, share in shares.items():
+        first, unknown = bars[PLACES[place][0]]
+        assert (first.get_x(), first.get_width()) == (pytest.approx(end), pytest.approx(share))
+        assert unknown.get_width() == 0.0
+        end += share
+    drawn = {line.get_label(): line.get_xdata() for line in right.lines}
+    for column, (label, _) in F1_STEPS.items():
+        np.testing.assert_array_equal(drawn[label], [rates[column], np.nan])
+    assert draw(figure).std() > 0
+
+
+def test_trail_rates_are_drawn() -> None:
+    """Each detection and sample of detectors at its density and its share of
+    failures; truth at other thresholds not at all.
+    """
+    rows = []
+    for number, name in enumerate(("a", "b", "truth_5sigma")):
+        for sample, n_detectors in (("all", 4), ("without_trails", 3), ("with_trails", 1)):
+            failed = 0.25 * (number + 1)
+            rows.append((name, sample, n_detectors, 100.0 * n_detectors + number, failed, 0.1, 0.9))
+    names = ("detection", "sample", "n_detectors_total", "cr_pixels_per_mpix", "fraction_failed")
+    figure = plot_trail_rates(Table(rows=rows, names=(*names, "fraction_failed_lo", "fraction_failed_hi")))
+    density, failed = figure.axes
+    drawn = {line.get_label(): line.get_xdata().tolist() for line in density.lines}
+    assert drawn == {
+        "all detectors (4)": [400.0, 401.0],
+        "without trails (3)": [300.0, 301.0],
+        "with trails (1)": [100.0, 101.0],
+    }
+    assert [line.get_xdata().tolist() for line in failed.lines] == [[0.25, 0.5]] * 3
+    assert all(
+        segment[:, 0].tolist() == [0.1, 0.9]
+        for lines in failed.collections
+        for segment in lines.get_segments()
+    )
     assert draw(figure).std() > 0
