@@ -126,3 +126,23 @@ def test_scale_adds_up_quanta_and_extrapolates():
         "   * - ``gather``",
         "   * - all",
     ]
+
+
+@pytest.mark.slow
+def test_many_visits(tmp_path):
+    """Every visit adds its rows, and a report is made of all of them."""
+    output = tmp_path / "many.json"
+    sizes = ["--detectors", "2", "--stamps", "20", "--cosmic-rays", "20"]
+    result = subprocess.run(
+        [sys.executable, str(BENCH.with_name("many_visits.py")), "--visits", "1", "2", *sizes]
+        + ["--output", str(output)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    one, two = json.loads(output.read_text())["rows"]
+    assert (one["visits"], two["visits"]) == (1, 2)
+    assert one["rows"] < two["rows"] < 2 * one["rows"]
+    assert all(row["report_cpu"] > 0 and row["gather_memory"] > 0 for row in (one, two))
+    assert "report CPU s" in result.stdout
