@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -108,12 +109,20 @@ def gather_visits(root: Path, n_visits: int) -> tuple[dict[str, int], int]:
     return given, int(metadata["quantum"]["butler_metrics"]["n_get"])
 
 
+def time_report(butler: Butler, directory: Path) -> float:
+    """Return the processor time of a report, s, made once more."""
+    start = time.process_time()
+    write_report(butler, read_study(butler, [GATHERED, RUN]), directory, replace=True)
+    return time.process_time() - start
+
+
 @pytest.mark.slow
-def test_report_of_100_visits(tmp_path: Path) -> None:
+def test_report_of_100_visits(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """The report of 100 visits reads what that of one does, and is as long:
-    nothing of single visits or detectors but a few figures.
+    nothing of single visits or detectors but a few figures. It takes at most
+    seconds more.
     """
-    read, pages = {}, {}
+    read, pages, seconds = {}, {}, {}
     for n_visits in (1, N_VISITS):
         root = tmp_path / str(n_visits)
         given, n_get = gather_visits(root, n_visits)
@@ -128,6 +137,8 @@ def test_report_of_100_visits(tmp_path: Path) -> None:
         with Butler.from_config(str(root)) as butler, butler.record_metrics() as metrics:
             study = read_study(butler, [GATHERED, RUN])
             page = write_report(butler, study, tmp_path / f"report-{n_visits}")
+            seconds[n_visits] = time_report(butler, page.parent)
+            record_property(f"cpu_seconds_{n_visits}", seconds[n_visits])
         assert study.provenance.n_visits == n_visits
         assert study.provenance.n_detectors == 2 * n_visits
         read[n_visits], pages[n_visits] = metrics.n_get, page.read_text()
@@ -140,5 +151,7 @@ def test_report_of_100_visits(tmp_path: Path) -> None:
             of_one = counted
         else:
             assert counted == [N_VISITS * number for number in of_one]
+    print(f"CPU seconds of a report, by visits: {seconds}")
+    assert seconds[N_VISITS] - seconds[1] < 5.0
     assert read[N_VISITS] == read[1]
     assert len(pages[N_VISITS]) < 1.5 * len(pages[1])
