@@ -81,9 +81,19 @@ def test_all_steps_of_a_detector_are_one_job(monkeypatch: pytest.MonkeyPatch, pa
 @pytest.mark.slow
 def test_submission_gives_what_pipetask_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEAS_COSMICRAYS_DIR", str(ROOT))
-    result = CliRunner().invoke(bps_demo_command, [str(tmp_path), *SIZE])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("PWD", str(elsewhere))
+    result = CliRunner().invoke(bps_demo_command, ["../demo", *SIZE])
     assert result.exit_code == 0, result.output
     assert "Against truth" in result.output
+    # Nothing is left where the command was given, and the logs are where it
+    # says.
+    assert list(elsewhere.iterdir()) == []
+    (logs,) = re.findall("logs of its jobs: (.*)", result.output)
+    assert list(Path(elsewhere, logs).glob("**/*.qg*"))
+    monkeypatch.chdir(tmp_path / "demo")
     pipetask = Path(sys.executable).with_name("pipetask")
     command = [
         str(pipetask),
@@ -96,8 +106,8 @@ def test_submission_gives_what_pipetask_gives(tmp_path: Path, monkeypatch: pytes
         "u/pipetask",
         "--register-dataset-types",
     ]
-    subprocess.run([*command, "-p", f"{ROOT}/pipelines/Simulation.yaml"], cwd=tmp_path, check=True)
-    with Butler.from_config(str(tmp_path / "repo")) as butler:
+    subprocess.run([*command, "-p", f"{ROOT}/pipelines/Simulation.yaml"], check=True)
+    with Butler.from_config("repo") as butler:
         n_tables = 0
         for dataset_type in butler.registry.queryDatasetTypes("cr_*"):
             refs = {
