@@ -46,6 +46,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/bench.py
 
 docs: $(VENV)/installed-docs
+	@$(BIN)/towncrier build --draft --version next > /dev/null  # Can the fragments be read?
 	$(BIN)/sphinx-build -W --keep-going -q -b html doc doc/_build/html
 	@echo "The documentation is in doc/_build/html/index.html."
 

@@ -92,10 +92,12 @@ class Call:
             time.sleep(0.01)
 
 
-def call(log: Path, *words: object, status: int = 0, largest_file: int | None = None) -> str:
+def call(
+    log: Path, *words: object, status: int = 0, largest_file: int | None = None, timeout: float = 300.0
+) -> str:
     """Run a command to its end, and return what it printed."""
     process = Call(log, *words, largest_file=largest_file)
-    assert process.wait() == status, process.output
+    assert process.wait(timeout) == status, process.output
     return process.output
 
 

@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ PIPELINES = sorted(
     for path in (ROOT / "pipelines").glob("**/*.yaml")
     if path.parent.name != "_ingredients"
 )
+PATIENCE = 1800.0
+"""Seconds that a submission may take on a busy machine."""
 SIZE = ["--detectors", "1", "--detector-size", "512x600", "--seed", "3"]
 
 
@@ -81,9 +84,19 @@ def test_all_steps_of_a_detector_are_one_job(monkeypatch: pytest.MonkeyPatch, pa
 @pytest.mark.slow
 def test_submission_gives_what_pipetask_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEAS_COSMICRAYS_DIR", str(ROOT))
-    result = CliRunner().invoke(bps_demo_command, [str(tmp_path), *SIZE])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("PWD", str(elsewhere))
+    result = CliRunner().invoke(bps_demo_command, ["../demo", *SIZE])
     assert result.exit_code == 0, result.output
     assert "Against truth" in result.output
+    # Nothing is left where the command was given, and the logs are where it
+    # says.
+    assert list(elsewhere.iterdir()) == []
+    (logs,) = re.findall("logs of its jobs: (.*)", result.output)
+    assert list(Path(elsewhere, logs).glob("**/*.qg*"))
+    monkeypatch.chdir(tmp_path / "demo")
     pipetask = Path(sys.executable).with_name("pipetask")
     command = [
         str(pipetask),
@@ -96,8 +109,8 @@ def test_submission_gives_what_pipetask_gives(tmp_path: Path, monkeypatch: pytes
         "u/pipetask",
         "--register-dataset-types",
     ]
-    subprocess.run([*command, "-p", f"{ROOT}/pipelines/Simulation.yaml"], cwd=tmp_path, check=True)
-    with Butler.from_config(str(tmp_path / "repo")) as butler:
+    subprocess.run([*command, "-p", f"{ROOT}/pipelines/Simulation.yaml"], check=True)
+    with Butler.from_config("repo") as butler:
         n_tables = 0
         for dataset_type in butler.registry.queryDatasetTypes("cr_*"):
             refs = {
@@ -122,16 +135,16 @@ def test_submission_gives_what_pipetask_gives(tmp_path: Path, monkeypatch: pytes
         assert n_tables > 20
 
 
-@pytest.mark.slow
-def test_submission_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After ``bps restart`` nothing is lost, and nothing is there twice."""
+@pytest.fixture
+def small_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a repository with a visit, its results, and a submit file."""
     monkeypatch.setenv("MEAS_COSMICRAYS_DIR", str(ROOT))
     monkeypatch.setenv("BPS_WMS_SERVICE_CLASS", SITES["parsl_local"])
     # Jobs find pipetask and butler by name.
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     # Where the submission and its logs are put.
     monkeypatch.setenv("PWD", str(tmp_path))
-    log, repo, run = tmp_path / "log", tmp_path / "repo", "u/killed/1"
+    log, repo = tmp_path / "log", tmp_path / "repo"
     call(log, *simulate_words(repo, "--detectors", 2))
     call(log, *run_words(repo, "u/whole", "--output-run", "u/whole/1"))
     (tmp_path / "submit.yaml").write_text(
@@ -139,25 +152,105 @@ def test_submission_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.
         "  - ${MEAS_COSMICRAYS_DIR}/bps/common.yaml\n"
         "  - ${MEAS_COSMICRAYS_DIR}/bps/sites/parsl_local.yaml\n"
     )
-    words = ["bps", "submit", "submit.yaml", "-b", str(repo), "-i", INPUT, "-o", "u/killed", "--output-run"]
-    submission = subprocess.Popen([*words, run], cwd=tmp_path)
+    return repo
+
+
+def submit(repo: Path, run: str, *options: str) -> subprocess.Popen:
+    words = ["bps", "submit", "submit.yaml", "-b", str(repo), "-i", INPUT, "-o", run.rpartition("/")[0]]
+    return subprocess.Popen([*words, "--output-run", run, *options], cwd=repo.parent)
+
+
+def wait_for_a_mask(repo: Path, run: str, submission: subprocess.Popen) -> None:
     while not any((repo / run).glob("cr_mask_morphological_science/**/*.fits")):
         assert submission.poll() is None, "it ended before a mask was there"
         time.sleep(0.1)
-    for process in [psutil.Process(submission.pid), *psutil.Process(submission.pid).children(recursive=True)]:
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Find what works in a folder; Parsl's workers are nobody's children."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+    return found
+
+
+def worker_of(job: psutil.Process) -> psutil.Process:
+    """Return the worker that does a job: what the pool of workers started."""
+    above = job.parents()
+    words = [process.cmdline() for process in above]
+    pools = [n for n, (program, *rest) in enumerate(words) if "process_worker_pool" in " ".join(rest[:1])]
+    return above[pools[-1] - 1]
+
+
+def names_and_places(repo: Path, collection: str) -> list[tuple[str, str]]:
+    return sorted((ref.datasetType.name, str(ref.dataId)) for ref in refs_of(repo, collection))
+
+
+@pytest.mark.slow
+def test_submission_that_was_killed_goes_on(small_repo: Path) -> None:
+    """After ``bps restart`` nothing is lost, and nothing is there twice."""
+    run = "u/killed/1"
+    submission = submit(small_repo, run)
+    wait_for_a_mask(small_repo, run, submission)
+    workers = processes_in(small_repo.parent)
+    assert any("process_worker_pool" in " ".join(process.cmdline()) for process in workers)
+    kill(workers)
     submission.wait()
-    with Butler.from_config(str(repo)) as butler:
+    with Butler.from_config(str(small_repo)) as butler:
         assert run not in butler.collections.query("*")
-    subprocess.run(["bps", "restart", "--id", f"submit/{run}"], cwd=tmp_path, check=True)
-    assert_same(results(repo, run), results(repo, "u/whole"))
-    found, expected = (
-        sorted((ref.datasetType.name, str(ref.dataId)) for ref in refs_of(repo, collection))
-        for collection in (run, "u/whole")
-    )
-    assert found == expected
-    assert stray_files(repo) == []
+    subprocess.run(["bps", "restart", "--id", f"submit/{run}"], cwd=small_repo.parent, check=True)
+    assert_same(results(small_repo, run), results(small_repo, "u/whole"))
+    assert names_and_places(small_repo, run) == names_and_places(small_repo, "u/whole")
+    assert stray_files(small_repo) == []
+
+
+@pytest.mark.slow
+def test_one_worker_is_killed(small_repo: Path) -> None:
+    """Its job is tried again, and the submission ends as if nothing was."""
+    run = "u/lost/1"
+    submission = submit(small_repo, run)
+    wait_for_a_mask(small_repo, run, submission)
+    jobs = [process for process in processes_in(small_repo.parent) if "run-qbb" in process.cmdline()]
+    worker = worker_of(jobs[0])
+    kill([worker, *worker.children(recursive=True)])
+    assert submission.wait(PATIENCE) == 0
+    (log,) = small_repo.parent.glob("runinfo/**/manager.log")
+    assert "was busy when it died" in log.read_text()
+    assert_same(results(small_repo, run), results(small_repo, "u/whole"))
+    assert names_and_places(small_repo, run) == names_and_places(small_repo, "u/whole")
+    assert stray_files(small_repo) == []
+
+
+@pytest.mark.slow
+def test_submitting_again_does_what_failed(small_repo: Path, tmp_path: Path) -> None:
+    """One detector could not be read when the first submission ran."""
+    with Butler.from_config(str(small_repo)) as butler:
+        place = {"instrument": "SimHSC", "visit": 1, "detector": 1}
+        ref = butler.find_dataset("visit_image", place, collections=INPUT)
+        assert ref is not None
+        path = Path(butler.getURI(ref).ospath)
+    path.rename(tmp_path / "hidden")
+    submit(small_repo, "u/twice/1").wait(PATIENCE)
+    first = names_and_places(small_repo, "u/twice/1")
+    assert [name for name, where in first if "detector: 0" in where and name == "cr_pixel_counts"]
+    assert not [name for name, where in first if "detector: 1" in where and name == "cr_pixel_counts"]
+    (tmp_path / "hidden").rename(path)
+
+    # The words of doc/lsst.meas.cosmicrays/batch.rst.
+    again = ("--extra-qgraph-options", "--skip-existing-in u/twice")
+    assert submit(small_repo, "u/twice/2", *again).wait(PATIENCE) == 0
+    second = names_and_places(small_repo, "u/twice/2")
+    assert not [name for name, where in second if "detector: 0" in where]
+    assert_same(results(small_repo, "u/twice"), results(small_repo, "u/whole"))
+    assert stray_files(small_repo) == []
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ import pytest
 from hardening import CONTINUE, assert_same, call, refs_of, results, run_words, simulate_words, stray_files
 
 from lsst.daf.butler import Butler, MissingDatasetTypeError
+from lsst.meas.cosmicrays.documentation import FOLDER
+from lsst.meas.cosmicrays.product import product_dir
 from lsst.meas.cosmicrays.tasks import FindCosmicRaysConfig, config_digest
 
 pytestmark = pytest.mark.slow
@@ -63,6 +65,41 @@ def test_a_run_is_not_written_twice(repo: Path, tmp_path: Path) -> None:
     printed = call(tmp_path / "log", *run_words(repo, "u/run", "--output-run", "u/run/1"), status=1)
     assert "u/run/1" in printed
     assert "already exists" in printed
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "options", "message"),
+    [
+        (
+            "FindDifference.yaml",
+            ("-c", "findCosmicRaysDifference:connections.image=difference"),
+            "No datasets for overall-input 'difference' found (the dataset type is not even registered)",
+        ),
+        (
+            "FindScience.yaml",
+            ("-d", "instrument = 'SimHSC' AND detector = 77"),
+            "Initial data ID query returned no rows",
+        ),
+        (
+            "FindScience.yaml",
+            ("-c", "findCosmicRaysScience:doWriteProbabilities=True"),
+            "has no attribute doWriteProbabilities",
+        ),
+        ("FindScience.yaml", ("--output-run", "u/run/1"), "already exists, but --extend-run was not given"),
+    ],
+)
+def test_what_pipetask_says(
+    processed: Path, tmp_path: Path, pipeline: str, options: tuple[str, ...], message: str
+) -> None:
+    """In the words that are explained where users look for them."""
+    path = product_dir() / "pipelines" / "_ingredients" / pipeline
+    printed = call(tmp_path / "log", *run_words(processed, "u/run", *options, pipeline=path), status=1)
+    assert message in printed
+    page = product_dir() / FOLDER / "repositories.rst"
+    quoted = message.replace("'difference'", "'difference_image'").removesuffix(" doWriteProbabilities")
+    assert quoted in page.read_text()
+    if "attribute" in message:
+        assert printed.splitlines()[-1].endswith("tasks/lsst.meas.cosmicrays.tasks.FindCosmicRaysTask.rst")
 
 
 def test_new_run_in_front(repo: Path, tmp_path: Path) -> None:

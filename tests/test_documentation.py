@@ -17,6 +17,7 @@ import builtins
 import importlib
 import pickle
 import pkgutil
+import re
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,12 @@ from lsst.daf.butler import Butler
 from lsst.meas.cosmicrays import documentation
 from lsst.meas.cosmicrays.cli.main import COMMANDS, main
 from lsst.meas.cosmicrays.documentation import DocumentedError, documented, page_of, see
-from lsst.meas.cosmicrays.finders import find_cosmic_rays
+from lsst.meas.cosmicrays.finders import (
+    AstroScrappyFinderConfig,
+    LearnedRuleConfig,
+    MorphologicalFinderConfig,
+    find_cosmic_rays,
+)
 from lsst.meas.cosmicrays.ingest import IngestError
 from lsst.meas.cosmicrays.product import product_dir
 from lsst.meas.cosmicrays.repair_config import CosmicRayRepairConfig
@@ -47,7 +53,7 @@ from lsst.meas.cosmicrays.tasks import (
     TuneConsensusConfig,
     TuneFinderConfig,
 )
-from lsst.pex.config import Config
+from lsst.pex.config import Config, FieldValidationError
 from lsst.pipe.base import NoWorkFound, Pipeline, PipelineTask
 
 PACKAGE = lsst.meas.cosmicrays.__name__
@@ -212,6 +218,53 @@ def test_errors_of_configurations(config_class: type[Config], values: dict[str, 
     assert [place(note).stem for note in caught.value.__notes__] == [f"{PACKAGE}.{page}"]
 
 
+@pytest.mark.parametrize(
+    ("config_class", "field", "value", "page"),
+    [
+        (FindCosmicRaysConfig, "imageStorageClass", 7, f"{PACKAGE}.tasks.FindCosmicRaysTask"),
+        (FindCosmicRaysConfig, "doWriteProbabilities", True, f"{PACKAGE}.tasks.FindCosmicRaysTask"),
+        (FindCosmicRaysConfig, "reading.psfFwhm", "wide", "running-on-hsc-and-lsstcam"),
+        (CompareCosmicRaysConfig, "truth", "nothing", f"{PACKAGE}.tasks.CompareCosmicRaysTask"),
+        (CompareCosmicRaysConfig, "diaSourceColumns.ra", 1.0, "running-on-hsc-and-lsstcam"),
+        (MorphologicalFinderConfig, "minSigma", "high", "finders"),
+        (AstroScrappyFinderConfig, "sigclop", 4.0, "finders"),
+        (LearnedRuleConfig, "modelFile", 3, "consensus"),
+        (CosmicRayRepairConfig, "cosmicray.keepCR", True, f"{PACKAGE}.repair.CosmicRayRepairTask"),
+    ],
+)
+def test_errors_of_fields(config_class: type[Config], field: str, value: Any, page: str) -> None:
+    """As soon as a field is set."""
+    holder: Any = config_class()
+    *path, name = field.split(".")
+    for part in path:
+        holder = getattr(holder, part)
+    with pytest.raises((AttributeError, FieldValidationError), match=name) as caught:
+        setattr(holder, name, value)
+    assert [place(note).stem for note in caught.value.__notes__] == [page]
+
+
+def test_every_configuration_has_its_page() -> None:
+    """Those of tasks, and all that are parts of them."""
+    found = set()
+    for name in modules():
+        for value in vars(importlib.import_module(name)).values():
+            if isinstance(value, type) and issubclass(value, Config) and value.__module__ == name:
+                found.add(value)
+    assert len(found) > 40
+    for config_class in found:
+        with pytest.raises(AttributeError, match="noSuchField") as caught:
+            config_class().noSuchField = 1
+        assert place(caught.value.__notes__[-1]).is_file(), config_class
+
+
+def test_history_begins_where_a_field_was_set() -> None:
+    config = FindCosmicRaysConfig()
+    config.imageStorageClass = "ExposureF"
+    stack = config.history["imageStorageClass"][-1][1]
+    assert stack[-1].filename.endswith("test_documentation.py")
+    assert stack[-1].function == "test_history_begins_where_a_field_was_set"
+
+
 def test_pages_of_errors_that_pass_through_a_task() -> None:
     """A plain error of an engine has the page of engines."""
 
@@ -334,3 +387,28 @@ def test_unforeseen_errors_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["product-dir"])
     assert isinstance(result.exception, ZeroDivisionError)
     assert result.exception.__notes__ == [see("getting-started")]
+
+
+def named_tests() -> Iterator[tuple[str, str]]:
+    """Find the tests that pages name, and the page of each."""
+    top = product_dir()
+    for path in [*top.glob("doc/**/*.rst"), top / "README.md", top / "bps" / "README.md"]:
+        for name in re.findall(r"`(?:tests/)?(test_\w+\.py(?:::\w+)*)`", path.read_text()):
+            yield name, path.name
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    """The tables of bad input and of the report of 2022, and all others."""
+    found = list(named_tests())
+    assert len({name for name, page in found if page == "bad-input.rst"}) > 80
+    for name, page in found:
+        file_name, *parts = name.split("::")
+        node: ast.AST = ast.parse((Path(__file__).parent / file_name).read_text())
+        for part in parts:
+            below = [
+                child
+                for child in ast.iter_child_nodes(node)
+                if isinstance(child, ast.FunctionDef | ast.ClassDef) and child.name == part
+            ]
+            assert below, f"{page} names {name}"
+            node = below[0]

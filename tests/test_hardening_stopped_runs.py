@@ -31,6 +31,7 @@ from hardening import (
     simulate_words,
     stray_files,
 )
+from ingest_files import make_scene, write_image
 
 from lsst.daf.butler import Butler
 
@@ -131,6 +132,26 @@ def test_two_runs_at_once(repo: Path, tmp_path: Path, undisturbed: tuple[dict, i
     for output in outputs:
         assert_same(results(repo, output), undisturbed[0])
     assert stray_files(repo) == []
+
+
+@pytest.mark.slow
+def test_two_ingestions_at_once(tmp_path: Path) -> None:
+    """Both find that there is no repository yet, and one makes it."""
+    repo, files = tmp_path / "repo", []
+    for number in range(1, 7):
+        files.append(write_image(tmp_path / f"a_{number}.fits", make_scene(n_stars=4, shape=(150, 160))[0]))
+    words = ("--instrument", "MyCam")
+    calls = [Call(tmp_path / f"log{n}", "cosmicrays", "ingest", repo, *files[n::2], *words) for n in range(2)]
+    for ingestion in calls:
+        assert ingestion.wait() == 0, ingestion.output
+        assert "3 images ingested, 0 already there, 0 errors" in ingestion.output
+    with Butler.from_config(str(repo), collections="MyCam/defaults") as butler:
+        refs = butler.query_datasets("visit_image")
+        assert sorted(ref.dataId["visit"] for ref in refs) == [1, 2, 3, 4, 5, 6]
+        for ref in refs:
+            butler.get(ref)
+    assert stray_files(repo) == []
+    assert {path.name for path in repo.iterdir() if path.is_file()} == {"butler.yaml", "gen3.sqlite3"}
 
 
 @pytest.mark.slow

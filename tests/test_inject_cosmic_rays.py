@@ -51,7 +51,7 @@ from lsst.meas.cosmicrays.tasks import (
     MakeCosmicRayLibraryTask,
     UnknownRateError,
 )
-from lsst.pipe.base import PipelineGraph
+from lsst.pipe.base import NoWorkFound, PipelineGraph
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -125,6 +125,15 @@ def test_forbidden_pixels_are_not_painted_on() -> None:
     assert not (injection.charge > 0.0)[forbidden].any()
     with pytest.raises(PlacementError, match="100% of the image"):
         inject_footprints((9, 9), np.ones((9, 9), bool), STAMPS, 20.0, np.random.default_rng(1))
+
+
+def test_an_image_without_room_stops_nothing_else(
+    make_image: Callable[..., VisitImage], library_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = make_image(BAD=np.ones(SHAPE, dtype=bool))
+    with pytest.raises(NoWorkFound, match="100% of the image may not be painted on"):
+        inject(image, inject_config(library_file))
+    assert "Nothing is painted" in caplog.text
 
 
 def test_nothing_falls() -> None:

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from lsst.images import Box
-from lsst.meas.cosmicrays.comparison import compare_masks
+from lsst.meas.cosmicrays.comparison import compare_masks, cut_out_stamps
 from lsst.meas.cosmicrays.finders import (
     AstroScrappyFinderConfig,
     AstroScrappyFinderTask,
     find_cosmic_rays,
 )
 from lsst.meas.cosmicrays.images import WorkingImage
+from lsst.meas.cosmicrays.report.stamp_gallery import plot_cutouts
 from lsst.pex.config import FieldValidationError
 
 PLANES = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA")
@@ -114,3 +116,22 @@ def test_nothing_to_compare() -> None:
         compare_masks({"truth": empty, "mask": empty}, "sky")
     with pytest.raises(ValueError, match="shape"):
         compare_masks({"truth": empty, "mask": empty.T}, "truth")
+
+
+def test_stamps_in_one_call() -> None:
+    """The pixels around each source, in a table, and as a figure."""
+    rng = np.random.default_rng(8)
+    science, mask = rng.normal(size=(50, 60)).astype(np.float32), rng.random((50, 60)) < 0.1
+    x_min, y_min = np.array([110, 95]), np.array([212, 240])
+    stamps = Table({"id": [7, 9], "x_min": x_min, "y_min": y_min, "x_max": x_min + 29, "y_max": y_min + 29})
+    cutouts = cut_out_stamps(stamps, {"science": science}, {"mine": mask}, origin=(100, 200))
+    assert cutouts["id"].tolist() == [7, 9]
+    np.testing.assert_array_equal(cutouts["science"][0], science[12:42, 10:40])
+    np.testing.assert_array_equal(cutouts["mask_mine"][0], mask[12:42, 10:40])
+    np.testing.assert_array_equal(cutouts["science"][1][:10, 5:], science[40:, :25])
+    assert np.isnan(cutouts["science"][1][:, :5]).all()
+    assert not cutouts["mask_mine"][1][10:].any()
+    figure = plot_cutouts(cutouts, title="Two stamps")
+    (axes,) = figure.axes
+    assert {text.get_text() for text in axes.texts} >= {"DIASource 7", "DIASource 9"}
+    assert len(cut_out_stamps(stamps[:0], {"science": science}, {})) == 0

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,18 @@ def test_engines_and_comparison_know_nothing_of_lsst(folder: str) -> None:
                 depth = len(path.relative_to(PACKAGE).parts) - 1
                 assert node.level <= depth, f"{path} imports from outside {folder}"
             assert not any(name.split(".")[0] == "lsst" for name in names), f"{path} imports lsst"
+
+
+def test_news_fragments_are_taken_up() -> None:
+    """Towncrier passes over files of other names without a word."""
+    settings = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["towncrier"]
+    types = "|".join(kind["directory"] for kind in settings["type"])
+    fragments = [path for path in (TOP / settings["directory"]).iterdir() if path.name != "README.rst"]
+    assert fragments
+    for path in fragments:
+        assert re.fullmatch(rf"\d+\.({types})(\.\d+)?\.rst", path.name), path.name
+        assert path.read_text().strip(), path.name
+    assert ".. towncrier release notes start" in (TOP / settings["filename"]).read_text()
 
 
 def test_every_command_is_listed_and_explains_itself() -> None:

@@ -12,6 +12,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,13 @@ import stack_standins
 from lsst.daf.butler import DatasetType, DimensionUniverse
 from lsst.meas.cosmicrays.processings import PROCESSINGS, configure
 from lsst.meas.cosmicrays.repair import CosmicRayRepairTask
-from lsst.meas.cosmicrays.tasks import CompareCosmicRaysConfig, GatherComparisonConfig
+from lsst.meas.cosmicrays.tasks import (
+    CompareCosmicRaysConfig,
+    FindCosmicRaysConfig,
+    GatherComparisonConfig,
+    InjectCosmicRaysConfig,
+    PlotMasksConfig,
+)
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.pipeline_graph import PipelineGraph
 
@@ -195,6 +204,60 @@ def test_what_is_known_of_cameras(camera: str) -> None:
     assert 100_000 <= finder.nCrPixelMax <= 1_000_000
 
 
+def documented_cameras() -> dict[str, list[float]]:
+    """Read the table of what is assumed of cameras."""
+    page = (ROOT / "doc" / "lsst.meas.cosmicrays" / "running-on-hsc-and-lsstcam.rst").read_text()
+    rows = re.findall(r"^   \* - (\w+)\n((?:     - [\d.]+\n){5})", page, re.M)
+    return {camera: [float(value) for value in re.findall(r"[\d.]+", values)] for camera, values in rows}
+
+
+def test_every_camera_is_as_documented() -> None:
+    assert documented_cameras().keys() == CAMERAS.keys()
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_configurations_of_a_camera(camera: str) -> None:
+    """Gain and pixel are the same for every task; all is as documented."""
+    folder = ROOT / "config" / camera
+    configs = {
+        "findCosmicRays": FindCosmicRaysConfig(),
+        "compareCosmicRays": CompareCosmicRaysConfig(),
+        "plotMasks": PlotMasksConfig(),
+        "injectCosmicRays": InjectCosmicRaysConfig(),
+    }
+    for name, config in configs.items():
+        config.load(str(folder / f"{name}.py"))
+        config.validate()
+    (known,) = {(config.reading.gain, config.reading.pixelSize) for config in configs.values()}
+    painted = configs["injectCosmicRays"]
+    assert documented_cameras()[camera] == [
+        *known,
+        configs["findCosmicRays"].finders["morphological"].nCrPixelMax,
+        painted.sensorThickness,
+        painted.chargeDiffusion,
+    ]
+
+
+def differences(copy: Any, golden: Any, path: str = "") -> Iterator[str]:
+    if isinstance(copy, dict) and isinstance(golden, dict):
+        for key, value in copy.items():
+            yield from differences(value, golden[key], f"{path}.{key}") if key in golden else [path + key]
+    elif copy != golden and not (copy != copy and golden != golden):
+        yield path
+
+
+def test_stand_ins_are_what_was_recorded(shared: Path) -> None:
+    """The compact copies leave out, and change nothing."""
+    copies = {path.name: json.loads(path.read_text()) for path in stack_standins.DATA.glob("*.json")}
+    recorded = {path.name for path in (shared / "golden" / "stack").glob("*.json")}
+    # Its sources are public, and named in the README beside it.
+    assert copies.keys() - recorded == {"ReprocessVisitImageTask.json"}
+    for name in copies.keys() & recorded:
+        golden = json.loads((shared / "golden" / "stack" / name).read_text())
+        assert list(differences(copies[name], golden)) == [], name
+        assert copies[name].get("connections", {}).keys() == golden.get("connections", {}).keys()
+
+
 @pytest.mark.parametrize("images", ["afw", "lsst.images"])
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_studies_of_a_processing(camera: str, images: str) -> None:
@@ -212,7 +275,8 @@ def test_studies_of_a_processing(camera: str, images: str) -> None:
         config = graph.tasks[label].config
         assert config.reading.unit == names.unit
         assert config.reading.gain == compared.reading.gain
-    assert inputs(graph, "plotExposures")["templateImage"].parent_dataset_type_name == names.template
+    for label in ("plotExposures", "compareCosmicRays"):
+        assert inputs(graph, label)["templateImage"].parent_dataset_type_name == names.template
     drawn = graph.tasks["plotDisagreements"].config.detections
     assert set(drawn) <= set(compared.detections)
 

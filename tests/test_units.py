@@ -26,7 +26,7 @@ from lsst.meas.cosmicrays.tasks import FindCosmicRaysConfig, FindCosmicRaysTask
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 DATA_ID = {"instrument": "TestCam", "visit": 42, "detector": 0}
-FINDERS = ("morphological", "astroscrappy")
+FINDERS = ("morphological", "astroscrappy", "cosmic_conn")
 NJY_PER_ELECTRON = 0.37
 
 Make = Callable[..., VisitImage]

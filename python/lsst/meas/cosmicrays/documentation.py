@@ -12,11 +12,14 @@
 
 from __future__ import annotations
 
-__all__ = ["FOLDER", "DocumentedError", "documented", "page_of", "point", "see"]
+__all__ = ["FOLDER", "DocumentedError", "documented", "documented_fields", "page_of", "point", "see"]
 
 import functools
 from collections.abc import Callable
 from typing import Any
+
+from lsst.pex.config import Config
+from lsst.pex.config.callStack import getCallStack
 
 from .product import product_dir
 
@@ -143,6 +146,44 @@ def documented[**P, T](
                 raise
 
         return call
+
+    return decorate
+
+
+def documented_fields[C: type[Config]](page: str) -> Callable[[C], C]:
+    """Let what a field of a configuration refuses point to a page.
+
+    Such errors are raised by `lsst.pex.config` as soon as a field is set:
+    there is none of that name, or it takes no such value.
+
+    Parameters
+    ----------
+    page : `str`
+        Name of the page.
+
+    Returns
+    -------
+    decorator : `~collections.abc.Callable`
+        Decorator of configuration classes; those derived from one have its
+        page, too.
+    """
+
+    def decorate(config_class: C) -> C:
+        set_field = config_class.__setattr__
+
+        def set_documented(
+            self: Config, attr: str, value: Any, at: Any = None, label: str = "assignment"
+        ) -> None:
+            # The history of a field begins where it was set, not here.
+            at = getCallStack() if at is None else at
+            try:
+                set_field(self, attr, value, at, label)
+            except Exception as error:
+                point(error, page)
+                raise
+
+        setattr(config_class, "__setattr__", set_documented)
+        return config_class
 
     return decorate
 

@@ -46,7 +46,7 @@ from lsst.images import get_legacy_optional_mask_planes as optional_planes
 from lsst.images import get_legacy_template_mask_planes as template_planes
 from lsst.pex.config import Config, Field
 
-from .documentation import DocumentedError
+from .documentation import DocumentedError, documented_fields
 from .engines.psf import gaussian_fwhm, gaussian_kernel
 
 _LOG = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class UnknownMaskPlaneError(ImageReadError):
     """Raised when a mask plane named in a config is not in the image."""
 
 
+@documented_fields("running-on-hsc-and-lsstcam")
 class WorkingImageConfig(Config):
     """What to assume where an image does not say."""
 

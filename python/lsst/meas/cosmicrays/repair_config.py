@@ -25,10 +25,11 @@ __all__ = [
 
 from lsst.pex.config import ChoiceField, Config, ConfigField, Field, ListField
 
-from .documentation import documented
+from .documentation import documented, documented_fields
 from .finders import cosmicRayFinderRegistry
 from .images import WorkingImageConfig
 
+_PAGE = "tasks/lsst.meas.cosmicrays.repair.CosmicRayRepairTask"
 THRESHOLDS = ("nCrPixelMax", "minSigma", "min_DN", "cond3_fac", "cond3_fac2", "niteration")
 
 
@@ -37,6 +38,7 @@ def _is_off(value: object) -> bool:
     return not value
 
 
+@documented_fields(_PAGE)
 class RepairBackgroundConfig(Config):
     """The background under which cosmic rays are found.
 
@@ -92,6 +94,7 @@ class RepairBackgroundConfig(Config):
     superPixelFilterSize = Field[int](doc="Has no effect without doFilterSuperPixels.", default=3)
 
 
+@documented_fields(_PAGE)
 class RepairCosmicRayConfig(Config):
     """How cosmic rays are found, and whether they stay.
 
@@ -124,6 +127,7 @@ class RepairCosmicRayConfig(Config):
     background = ConfigField[RepairBackgroundConfig](doc="Background under which cosmic rays are found.")
 
 
+@documented_fields(_PAGE)
 class RepairModelPsfConfig(Config):
     """A PSF that the repair of an exposure, which has its own, never needs.
 
@@ -140,6 +144,7 @@ class RepairModelPsfConfig(Config):
     wingAmplitude = Field[float](doc="Has no effect.", default=0.1)
 
 
+@documented_fields(_PAGE)
 class RepairInterpolationConfig(Config):
     """How pixels are filled from those around them.
 
@@ -166,7 +171,7 @@ class RepairInterpolationConfig(Config):
     negativeFallbackAllowed = Field[bool](doc="May the fallback value be negative?", default=True)
     transpose = Field[int](doc="Has no effect: interpolation goes along rows and columns alike.", default=0)
 
-    @documented("tasks/lsst.meas.cosmicrays.repair.CosmicRayRepairTask")
+    @documented(_PAGE)
     def validate(self) -> None:
         super().validate()
         if (
@@ -180,6 +185,7 @@ class RepairInterpolationConfig(Config):
             )
 
 
+@documented_fields(_PAGE)
 class CosmicRayRepairConfig(Config):
     """Configuration of `CosmicRayRepairTask`.
 
@@ -210,7 +216,7 @@ class CosmicRayRepairConfig(Config):
         super().setDefaults()
         self.finder["morphological"].unit = "native"
 
-    @documented("tasks/lsst.meas.cosmicrays.repair.CosmicRayRepairTask")
+    @documented(_PAGE)
     def validate(self) -> None:
         super().validate()
         name = self.finder.name

@@ -29,10 +29,11 @@ __all__ = (
 )
 
 import dataclasses
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,9 @@ def make_repository(root: str | Path, *, exist_ok: bool = False) -> Butler:
         raise RepositoryError(f"{root} exists and is not a Butler repository; name another directory.")
     else:
         with explain_storage_errors(root):
-            _make_whole(root)
+            made = _make_whole(root)
+        if not (made or exist_ok):
+            raise RepositoryError(f"{root} was made by another process just now; name another directory.")
     try:
         return Butler.from_config(str(root), writeable=True)
     except (sqlalchemy.exc.SQLAlchemyError, LookupError) as error:
@@ -180,14 +183,39 @@ def _foreign(root: Path) -> Iterator[Path]:
     return (entry for entry in root.iterdir() if not entry.name.startswith(_UNFINISHED))
 
 
-def _make_whole(root: Path) -> None:
-    """Make a repository that is either complete or not there."""
+def _make_whole(root: Path) -> bool:
+    """Make a repository that is either complete or not there.
+
+    Returns
+    -------
+    made : `bool`
+        Whether it was made here, not by another process at the same time.
+    """
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=root) as unfinished:
-        Butler.makeRepo(unfinished)
-        # A directory is a repository as soon as it has a butler.yaml.
-        for path in sorted(Path(unfinished).iterdir(), key=lambda path: path.name == "butler.yaml"):
-            os.replace(path, root / path.name)
+    with _alone(root / f"{_UNFINISHED}lock"):
+        if (root / "butler.yaml").exists():
+            return False
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=root) as unfinished:
+            Butler.makeRepo(unfinished)
+            # A directory is a repository as soon as it has a butler.yaml.
+            for path in sorted(Path(unfinished).iterdir(), key=lambda path: path.name == "butler.yaml"):
+                os.replace(path, root / path.name)
+    return True
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes out, with the lock on a file.
+
+    The file goes when all went well: who waits for it then finds what was
+    made.
+    """
+    with path.open("w") as file:
+        # Some file systems have no locks; there, it is as it was without.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -75,6 +75,8 @@ def _call(command: list[str], directory: Path) -> None:
     click.echo("$ " + " ".join(command))
     environment = os.environ | {
         "MEAS_COSMICRAYS_DIR": str(product_dir()),
+        # Below it, and not where it really runs, bps puts the submission.
+        "PWD": str(directory.resolve()),
         # Jobs find pipetask and butler by name.
         "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
     }

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["compare_masks"]
+__all__ = ["compare_masks", "cut_out_stamps"]
 
 from collections.abc import Mapping
 
@@ -22,6 +22,7 @@ from astropy.table import Table
 
 from .confusion import confusion, tolerant_confusion
 from .histogram import dilate, joint_histogram
+from .stamps import STAMP_SIZE, cut_stamps
 
 RATES = ("purity", "completeness", "f1")
 COLUMNS = ("candidate", "tp", "fp", "fn", "tn", *RATES, *(f"{rate}_1px" for rate in RATES))
@@ -85,3 +86,41 @@ def compare_masks(
             )
         )
     return Table(rows=rows, names=COLUMNS, dtype=[str, *[np.int64] * 4, *[np.float64] * 6])
+
+
+def cut_out_stamps(
+    stamps: Table,
+    images: Mapping[str, npt.NDArray],
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    *,
+    origin: tuple[int, int] = (0, 0),
+) -> Table:
+    """Cut the pixels of stamps out of the images and masks of one detector.
+
+    Parameters
+    ----------
+    stamps : `astropy.table.Table`
+        Any rows of ``cr_stamps``: ``id`` and the bounds ``x_min``, ``y_min``
+        and ``x_max``.
+    images : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+        Images by name, ``(ny, nx)``.
+    masks : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+        Masks by name, of the same shape.
+    origin : `tuple` [`int`, `int`], optional
+        ``(x, y)`` of the first pixel of the images.
+
+    Returns
+    -------
+    cutouts : `astropy.table.Table`
+        One row a stamp, as in ``cr_stamp_images``: ``id``, the images under
+        their names (NaN beyond the edge) and ``mask_{name}`` of each mask
+        (`False` beyond the edge), each ``(size, size)``.
+    """
+    columns, rows = np.asarray(stamps["x_min"]) - origin[0], np.asarray(stamps["y_min"]) - origin[1]
+    size = int(stamps["x_max"][0] - stamps["x_min"][0] + 1) if len(stamps) else STAMP_SIZE
+    cutouts = Table({"id": np.asarray(stamps["id"])})
+    for name, image in images.items():
+        cutouts[name] = cut_stamps(image.astype(np.float32), columns, rows, size)
+    for name, mask in masks.items():
+        cutouts[f"mask_{name}"] = cut_stamps(mask, columns, rows, size)
+    return cutouts

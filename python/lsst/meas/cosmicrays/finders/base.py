@@ -36,7 +36,7 @@ import scipy.ndimage
 from lsst.pex.config import ChoiceField, Config, Field, ListField, Registry, makeRegistry
 from lsst.pipe.base import AlgorithmError, Struct, Task
 
-from ..documentation import DocumentedError
+from ..documentation import DocumentedError, documented_fields
 from ..images import WorkingImage
 from .compilation import watch_compilation
 
@@ -84,6 +84,7 @@ class EngineNotAvailableError(DocumentedError, ImportError):
     """
 
 
+@documented_fields("finders")
 class CosmicRayFinderConfig(Config):
     """Configuration that every finder shares."""
 

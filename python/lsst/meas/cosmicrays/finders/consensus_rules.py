@@ -44,7 +44,7 @@ from ..comparison import (
     vote_by_weight,
     votes_needed,
 )
-from ..documentation import DocumentedError
+from ..documentation import DocumentedError, documented_fields
 from .base import CosmicRayFinderError, Finding
 
 
@@ -52,6 +52,7 @@ class ConsensusConfigError(DocumentedError, ValueError):
     """Raised when a rule and the detections that are to vote do not match."""
 
 
+@documented_fields("consensus")
 class ConsensusRuleConfig(Config):
     """Configuration that every rule shares."""
 

@@ -12,13 +12,14 @@
 
 from __future__ import annotations
 
-__all__ = ["GalleryStamp", "plot_stamp_gallery"]
+__all__ = ["GalleryStamp", "plot_cutouts", "plot_stamp_gallery"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from astropy.table import Table
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -132,6 +133,38 @@ def plot_stamp_gallery(stamps: Sequence[GalleryStamp], *, title: str, n_columns:
     axes.set(xlim=(0.0, width), ylim=(height, 0.0), aspect="auto")
     _draw_legend(axes, colours, legend_columns)
     return figure
+
+
+def plot_cutouts(cutouts: Table, *, title: str, n_columns: int = 2) -> Figure:
+    """Draw every stamp of a table of cutouts.
+
+    Parameters
+    ----------
+    cutouts : `astropy.table.Table`
+        What `~lsst.meas.cosmicrays.comparison.cut_out_stamps` returns, or
+        rows of ``cr_stamp_images``: ``id``, any of ``template``,
+        ``science`` and ``difference``, and ``mask_{name}``.
+    title : `str`
+        Title of the figure.
+    n_columns : `int`, optional
+        How many stamps are in a row.
+
+    Returns
+    -------
+    figure : `matplotlib.figure.Figure`
+        As of `plot_stamp_gallery`.
+    """
+    masks = [name for name in cutouts.colnames if name.startswith("mask_")]
+    images = [name for name in PANELS[:3] if name in cutouts.colnames]
+    stamps = [
+        GalleryStamp(
+            **dict.fromkeys(PANELS[:3]) | {name: np.asarray(row[name]) for name in images},
+            masks={name.removeprefix("mask_"): np.asarray(row[name]) for name in masks},
+            caption=f"DIASource {row['id']}",
+        )
+        for row in cutouts
+    ]
+    return plot_stamp_gallery(stamps, title=title, n_columns=n_columns)
 
 
 def _title_size(title: str, width: float) -> float:

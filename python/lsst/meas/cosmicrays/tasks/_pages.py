@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from lsst.pipe.base import NoWorkFound, PipelineTask
 
-from ..documentation import documented
+from ..documentation import documented, documented_fields
 
 _METHODS = ("run", "runQuantum")
 
@@ -38,9 +38,11 @@ def name_pages(tasks: Iterable[object]) -> None:
     """
     for task in tasks:
         if isinstance(task, type) and issubclass(task, PipelineTask):
-            page = documented(f"tasks/lsst.meas.cosmicrays.tasks.{task.__name__}", but=(NoWorkFound,))
+            name_of_page = f"tasks/lsst.meas.cosmicrays.tasks.{task.__name__}"
+            page = documented(name_of_page, but=(NoWorkFound,))
             for name in _METHODS:
                 if name in vars(task):
                     setattr(task, name, page(vars(task)[name]))
             config = task.ConfigClass
             setattr(config, "validate", page(config.validate))
+            documented_fields(name_of_page)(config)

@@ -16,7 +16,10 @@ __all__ = ["DiaSourceColumnsConfig"]
 
 from lsst.pex.config import Config, Field
 
+from ..documentation import documented_fields
 
+
+@documented_fields("running-on-hsc-and-lsstcam")
 class DiaSourceColumnsConfig(Config):
     """Columns of a table of DIASources."""
 

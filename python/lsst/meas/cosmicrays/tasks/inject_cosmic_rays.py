@@ -30,6 +30,7 @@ from lsst.images import Image
 from lsst.pex.config import ChoiceField, ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
+    NoWorkFound,
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
@@ -46,6 +47,7 @@ from ..simulation import (
     SIMULATED_RATE,
     DarkFootprints,
     LibraryError,
+    PlacementError,
     inject_footprints,
     library_stamps,
     make_sensor,
@@ -246,8 +248,8 @@ class InjectCosmicRaysTask(PipelineTask):
             Raised if the exposure time or the pixel size is not known.
         LibraryError
             Raised if no footprint has enough charge.
-        PlacementError
-            Raised if the image has no room.
+        lsst.pipe.base.NoWorkFound
+            Raised if the image has no room for a cosmic ray.
         """
         working = read_image(image, self.config.reading)
         check_bounds(working.bbox, {"mask of known cosmic rays": knownCosmicRays})
@@ -260,13 +262,14 @@ class InjectCosmicRaysTask(PipelineTask):
             stamps, library_rate = self._simulate_library(working, rng)
         else:
             stamps, library_rate = self._read_library(footprints, footprintSummary)
-        injection = inject_footprints(
-            working.image.shape,
-            known | working.not_finite() | working.any_plane(self.config.avoidPlanes),
-            stamps,
-            self._expect(working, library_rate),
-            rng,
-        )
+        forbidden = known | working.not_finite() | working.any_plane(self.config.avoidPlanes)
+        n_expected = self._expect(working, library_rate)
+        try:
+            injection = inject_footprints(working.image.shape, forbidden, stamps, n_expected, rng)
+        except PlacementError as error:
+            # The next detectors go on, and what is made of all of them.
+            self.log.warning("Nothing is painted: %s", error)
+            raise NoWorkFound(str(error)) from error
         self.log.info("Painted %d cosmic rays.", len(injection.catalog))
         catalog = injection.catalog
         if simulated:
