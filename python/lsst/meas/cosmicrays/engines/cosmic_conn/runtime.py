@@ -30,6 +30,10 @@ PROVIDERS = {
 }
 """Short names of the execution providers of onnxruntime."""
 
+OPTIONS = {"cuda": {"use_tf32": "0"}}
+"""Options of execution providers.  With the ten bits of TensorFloat-32 some
+pixels would be on the other side of the threshold than on a CPU."""
+
 LOG_ERRORS = 3
 
 
@@ -71,8 +75,11 @@ def make_session(content: bytes, provider: str, threads: int) -> onnxruntime.Inf
     options.intra_op_num_threads = threads
     # Idle threads sleep: a node is shared by many quanta.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        # The libraries of CUDA and cuDNN that pip installed are not found otherwise.
+        onnxruntime.preload_dlls()
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=[name])
+        session = onnxruntime.InferenceSession(content, options, providers=[(name, OPTIONS.get(provider, {}))])
     except Exception as error:
         if provider == "cpu":
             raise ModelFileError(f"onnxruntime cannot use the model: {error}") from error
