@@ -24,6 +24,7 @@ import numpy as np
 from .compiled import compiled
 from .frame import BAD, CANDIDATE, COSMIC_RAY, TILE, Frame, laplacian_at, positive_laplacian, variance_at
 from .lists import with_room
+from .patches import whole_vectors
 from .steps import SMALLEST_VARIANCE, Rule
 
 HEIGHT = 8
@@ -32,7 +33,7 @@ HEIGHT = 8
 WIDTH = TILE
 """Columns of a block."""
 
-LONGEST = 4 * WIDTH
+LONGEST = 8 * WIDTH
 """Most columns that are tested together: of a run of crowded blocks."""
 
 CROWD = 7
@@ -42,11 +43,17 @@ separable medians."""
 SQUARE_CROWD = 40
 """The same with square medians."""
 
+BRIDGE = 2
+"""Blocks between others that are no longer looked at together with them."""
+
 REACH = 3
 """How far from a pixel the variances are that its noise depends on."""
 
 MARGIN = np.float32(1 - 1e-5)
 """Factor of what the square of the Laplacian must reach, for rounding."""
+
+ROOM_ROWS = 4
+"""Rows of numbers that the first look needs to work in."""
 
 NONE = np.uint8(0)
 FOUR = np.float32(4)
@@ -55,7 +62,7 @@ INFINITY = np.float32(np.inf)
 
 @compiled
 def find_candidates(
-    frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8
+    frame: Frame, rule: Rule, top: int, bottom: int, only: np.uint8
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find what may exceed the limit.
 
@@ -65,8 +72,9 @@ def find_candidates(
         State of the image.
     rule : `Rule`
         What makes a CR pixel.
-    boxes : `numpy.ndarray`, (n, 4), int64
-        First row and column of each box, and those after its last.
+    top, bottom : `int`
+        First row to look at, a multiple of `HEIGHT`, and the one after the
+        last.
     only : `numpy.uint8`
         Flag that a pixel must have to be looked at; zero for all.
 
@@ -78,31 +86,86 @@ def find_candidates(
         First row, first column and width of runs of blocks with too many of
         them, which have the flag `CANDIDATE`.
     """
+    nx = frame.flags.shape[1]
     pixels = np.empty(HEIGHT * WIDTH, dtype=np.int64)
     runs = np.empty(24, dtype=np.int64)
     n = n_runs = 0
-    for b in range(boxes.shape[0]):
-        top, left, bottom, right = boxes[b]
-        bound = np.empty(right - left, dtype=np.float32)
-        passing = np.empty((HEIGHT, right - left), dtype=np.bool_)
-        for y in range(top, bottom, HEIGHT):
-            height = min(HEIGHT, bottom - y)
-            _bound_variance(frame, y, y + height, left, right, bound)
+    wanted = np.ones((nx + WIDTH - 1) // WIDTH, dtype=np.bool_)
+    room = np.empty((ROOM_ROWS, nx + 3 * WIDTH), dtype=np.float32)
+    passing = np.empty((HEIGHT, nx), dtype=np.bool_)
+    for y in range(top, bottom, HEIGHT):
+        height = min(HEIGHT, bottom - y)
+        if only:
+            _find_wanted(frame.flags, y, y + height, only, wanted)
+        first, last = _next_blocks(wanted, 0)
+        while first < last:
+            left, right = first * WIDTH, min(last * WIDTH, nx)
+            bound = _bound_variance(frame, y, y + height, left, right, room)
             for r in range(height):
-                _compare(frame, rule, y + r, left, right, bound, passing[r])
+                row = passing[r, left:right]
+                _compare(frame, rule, y + r, left, right, bound, row, room[0])
                 if only:
-                    _restrict(passing[r], frame.flags[y + r, left:right], only)
-            for x in range(left, right, WIDTH):
-                block = passing[:height, x - left : x - left + WIDTH]
-                count = _count(block)
-                if count > (CROWD if rule.separable else SQUARE_CROWD):
+                    _restrict(row, frame.flags[y + r, left:right], only)
+            counts = _count(passing, height, left, right)
+            crowded = _are_crowded(counts, CROWD if rule.separable else SQUARE_CROWD)
+            for k in range(counts.size):
+                x = left + k * WIDTH
+                block = passing[:height, x : min(x + WIDTH, nx)]
+                if crowded[k]:
                     runs = with_room(runs, 3 * n_runs, 3)
                     n_runs = append_block(runs, n_runs, y, x, block.shape[1])
-                    _flag(frame.flags, block, y, x)
-                elif count > 0:
-                    pixels = with_room(pixels, n, count)
+                    if counts[k] > 0:
+                        _flag(frame.flags, block, y, x)
+                elif counts[k] > 0:
+                    pixels = with_room(pixels, n, counts[k])
                     n = _append_pixels(frame.flags, block, y, x, pixels, n)
+            first, last = _next_blocks(wanted, last)
     return pixels[:n], runs[: 3 * n_runs].reshape(-1, 3)
+
+
+@compiled
+def _find_wanted(flags: np.ndarray, top: int, bottom: int, only: np.uint8, wanted: np.ndarray) -> None:
+    """Tell which blocks of some rows have pixels with a flag."""
+    nx = flags.shape[1]
+    together = np.zeros(nx, dtype=np.uint8)
+    for y in range(top, bottom):
+        row = flags[y]
+        for x in range(nx):
+            together[x] |= row[x]
+    for k in range(wanted.size):
+        any_flag = NONE
+        for flag in together[k * WIDTH : (k + 1) * WIDTH]:
+            any_flag |= flag
+        wanted[k] = any_flag & only != 0
+
+
+@compiled
+def _next_blocks(wanted: np.ndarray, start: int) -> tuple[int, int]:
+    """Find blocks to look at together, from some block on.
+
+    Returns the first of them and the one after the last, which are the same if
+    there are none; a few that are not wanted may be between.
+    """
+    first = start
+    while first < wanted.size and not wanted[first]:
+        first += 1
+    last = first
+    for k in range(first, wanted.size):
+        if wanted[k]:
+            last = k + 1
+        elif k - last >= BRIDGE:
+            break
+    return first, last
+
+
+@compiled
+def _are_crowded(counts: np.ndarray, crowd: int) -> np.ndarray:
+    """Tell which blocks of a row have too many pixels, or are between such."""
+    crowded = counts > crowd
+    for k in range(1, counts.size - 1):
+        if counts[k - 1] > crowd and counts[k + 1] > crowd:
+            crowded[k] = True
+    return crowded
 
 
 @compiled
@@ -163,27 +226,36 @@ def _flag(flags: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
 
 
 @compiled
-def _count(block: np.ndarray) -> int:
-    total = 0
-    for r in range(block.shape[0]):
-        row = block[r]
-        in_row = np.uint8(0)
-        for c in range(row.size):
-            in_row += np.uint8(row[c])
-        total += int(in_row)
-    return total
+def _count(passing: np.ndarray, height: int, left: int, right: int) -> np.ndarray:
+    """Count the pixels that pass in each block of some columns."""
+    nx = right - left
+    in_column = np.zeros(nx, dtype=np.uint8)
+    for r in range(height):
+        row = passing[r, left:right]
+        for x in range(nx):
+            in_column[x] += np.uint8(row[x])
+    counts = np.empty((nx + WIDTH - 1) // WIDTH, dtype=np.int64)
+    for k in range(counts.size):
+        total = np.uint16(0)
+        for number in in_column[k * WIDTH : (k + 1) * WIDTH]:
+            total += np.uint16(number)
+        counts[k] = total
+    return counts
 
 
 @compiled
-def _bound_variance(frame: Frame, top: int, bottom: int, left: int, right: int, bound: np.ndarray) -> None:
+def _bound_variance(
+    frame: Frame, top: int, bottom: int, left: int, right: int, room: np.ndarray
+) -> np.ndarray:
     """Find the least variance in reach of each column of a strip of rows.
 
     NaN is passed over: where all are NaN, so is the noise.
     """
     ny, nx = frame.flags.shape
     first = max(left - REACH, 0)
-    last = min(right + REACH, nx)
-    least = np.full(right - left + 2 * REACH, INFINITY)
+    last = min(whole_vectors(right + REACH - first) + first, nx)
+    least = room[0, : whole_vectors(right - left + 2 * REACH) + WIDTH]
+    least[:] = INFINITY
     target = least[first - left + REACH : last - left + REACH]
     for y in range(max(top - REACH, 0), min(bottom + REACH, ny)):
         values = frame.variance[y, first:last]
@@ -203,11 +275,11 @@ def _bound_variance(frame: Frame, top: int, bottom: int, left: int, right: int, 
             if flags[i] & COSMIC_RAY:
                 value = variance_at(frame, y, first + i)
                 target[i] = value if value < target[i] else target[i]
-    of_two = np.empty(least.size - 1, dtype=np.float32)
-    of_four = np.empty(least.size - 3, dtype=np.float32)
-    _lesser(least, 1, of_two)
-    _lesser(of_two, 2, of_four)
-    _lesser(of_four, 3, bound)
+    n = whole_vectors(right - left)
+    _lesser(least, 1, room[1, : n + 5])
+    _lesser(room[1], 2, room[2, : n + 3])
+    _lesser(room[2], 3, room[3, :n])
+    return room[3, : right - left]
 
 
 @compiled
@@ -220,7 +292,14 @@ def _lesser(values: np.ndarray, distance: int, lesser: np.ndarray) -> None:
 
 @compiled
 def _compare(
-    frame: Frame, rule: Rule, y: int, left: int, right: int, bound: np.ndarray, passing: np.ndarray
+    frame: Frame,
+    rule: Rule,
+    y: int,
+    left: int,
+    right: int,
+    bound: np.ndarray,
+    passing: np.ndarray,
+    room: np.ndarray,
 ) -> None:
     """Tell which pixels of a row may exceed the limit.
 
@@ -229,7 +308,7 @@ def _compare(
     """
     ny, nx = frame.flags.shape
     image = frame.image
-    laplacian = np.empty(right - left, dtype=np.float32)
+    laplacian = room[: right - left]
     first = max(left, 1)
     last = min(right, nx - 1)
     if 0 < y < ny - 1 and first < last:

@@ -22,7 +22,7 @@ import numpy as np
 
 from .candidates import HEIGHT, LONGEST, WIDTH, append_block, find_candidates
 from .compiled import compiled
-from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, KNOWN, NEAR, Frame
+from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, KNOWN, NEAR, Frame
 from .lists import with_room
 from .patches import Patches, new_scratch
 from .steps import (
@@ -42,6 +42,7 @@ from .steps import (
 RUNS = 16
 """Runs that are tested at a time."""
 
+NONE = np.uint8(0)
 ZERO = np.float32(0)
 TWO = np.float32(2)
 SMALLEST_FINE_STRUCTURE = np.float32(0.01)
@@ -57,8 +58,9 @@ MARGIN = np.float32(1 + 1e-5)
 """Factor of the Laplacian of what may be no star, for rounding."""
 
 
-def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndarray:
-    """Find the pixels of some boxes that are CR pixels by themselves.
+@compiled
+def scan(frame: Frame, rule: Rule, top: int, bottom: int, only: np.uint8) -> np.ndarray:
+    """Find the pixels of some rows that are CR pixels by themselves.
 
     S is an upper bound of S', and quicker to find; so is the fine structure,
     unless it takes a matched filter.
@@ -69,8 +71,8 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndar
         State of the image.
     rule : `Rule`
         What makes a CR pixel.
-    boxes : `numpy.ndarray`, (n, 4), int64
-        First row and column of each box, and those after its last.
+    top, bottom : `int`
+        First row, a multiple of `HEIGHT`, and the one after the last.
     only : `numpy.uint8`
         Flag that a pixel must have to be looked at; zero for all.
 
@@ -79,11 +81,12 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndar
     found : `numpy.ndarray`, (m,), int64
         CR pixels, numbered ``y * nx + x``, in no particular order.
     """
-    pixels, runs = find_candidates(frame, rule, boxes, only)
+    pixels, runs = find_candidates(frame, rule, top, bottom, only)
     found, sharp, structures = _find_in_runs(frame, rule, runs, only)
     return np.concatenate((found, _find_sharp(frame, rule, sharp, structures), _find(frame, rule, pixels)))
 
 
+@compiled
 def _find(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some."""
     ratios, noises = signal_to_noise(frame, rule, pixels)
@@ -94,12 +97,14 @@ def _find(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     return _confirm(frame, rule, pixels, ratios, fine_structure(frame, rule, pixels), noises)
 
 
+@compiled
 def _find_sharp(frame: Frame, rule: Rule, pixels: np.ndarray, structures: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some with known fine structure."""
     ratios, noises = signal_to_noise(frame, rule, pixels)
     return _confirm(frame, rule, pixels, ratios, structures, noises)
 
 
+@compiled
 def _confirm(
     frame: Frame,
     rule: Rule,
@@ -115,6 +120,7 @@ def _confirm(
     return pixels[_are_sharp(significances, structures, noises, rule)]
 
 
+@compiled
 def _confirm_by_filter(frame: Frame, rule: Rule, pixels: np.ndarray, noises: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some, with S' found before the filter."""
     significances = significance(frame, rule, pixels, 1, 1).ravel()
@@ -411,18 +417,23 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int) -> np.ndarra
 
 
 @compiled
-def forget(flags: np.ndarray, pixels: np.ndarray, reach: int) -> None:
+def forget(flags: np.ndarray, pixels: np.ndarray, reach: int, growth: int, all_grow: bool) -> None:
     """Forget what depends on pixels that changed.
 
     Parameters
     ----------
     flags : `numpy.ndarray`, (ny, nx), uint8
-        Flags, changed in place: what depends on the pixels becomes `NEAR`, and
-        it is no longer `KNOWN` what it exceeds.
+        Flags, changed in place: it is no longer `KNOWN` what the pixels that
+        depend on them exceed, and they become `NEAR`, as do pixels from which
+        CRs may grow to them.
     pixels : `numpy.ndarray`, (n,), int64
         Pixels that changed.
     reach : `int`
         How far from them what depends on them is.
+    growth : `int`
+        How much farther pixels are that CRs may grow from.
+    all_grow : `bool`
+        Whether CRs may also grow from what is no CR pixel.
     """
     ny, nx = flags.shape
     for pixel in pixels:
@@ -432,22 +443,29 @@ def forget(flags: np.ndarray, pixels: np.ndarray, reach: int) -> None:
             around = flags[row, left:right]
             for i in range(around.size):
                 around[i] = around[i] & ~(KNOWN | ABOVE | ABOVE_NEIGHBOUR) | NEAR
+    far = reach + growth
+    for pixel in pixels:
+        y, x = pixel // nx, pixel % nx
+        left, right = max(x - far, 0), min(x + far + 1, nx)
+        for row in range(max(y - far, 0), min(y + far + 1, ny)):
+            around = flags[row, left:right]
+            for i in range(around.size):
+                may_grow = all_grow | (around[i] & COSMIC_RAY != 0)
+                around[i] |= NEAR if may_grow else NONE
 
 
 @compiled
-def clear_near(flags: np.ndarray, boxes: np.ndarray) -> None:
-    """Let no pixel of some boxes be `NEAR`.
+def clear_near(flags: np.ndarray, top: int, bottom: int) -> None:
+    """Let no pixel of some rows be `NEAR`.
 
     Parameters
     ----------
     flags : `numpy.ndarray`, (ny, nx), uint8
         Flags, changed in place.
-    boxes : `numpy.ndarray`, (n, 4), int64
-        As for `scan`.
+    top, bottom : `int`
+        First row and the one after the last.
     """
-    for b in range(boxes.shape[0]):
-        top, left, bottom, right = boxes[b]
-        for y in range(top, bottom):
-            row = flags[y, left:right]
-            for i in range(row.size):
-                row[i] &= ~NEAR
+    for y in range(top, bottom):
+        row = flags[y]
+        for i in range(row.size):
+            row[i] &= ~NEAR

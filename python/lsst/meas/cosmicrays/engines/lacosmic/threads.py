@@ -13,8 +13,9 @@ from __future__ import annotations
 
 __all__ = ["Threads"]
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,9 +27,10 @@ UNIT = 8
 
 
 class Threads:
-    """Threads that share work on parts of an image.
+    """Threads that share work on parts of an image, the calling one among them.
 
-    Plain threads rather than numba's, which may neither be forked nor called
+    Each takes the next part when it is done with one: to hand out every part
+    and wait for it costs more than many parts do.  Plain threads rather than numba's, which may neither be forked nor called
     from two threads.  What they call must release the interpreter lock.
 
     Parameters
@@ -48,8 +50,8 @@ class Threads:
         ny, nx = shape
         height = max(PIXELS_OF_STRIP // nx // UNIT, 1) * UNIT
         self.strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
-        n = min(n, len(self.strips))
-        self._pool = ThreadPoolExecutor(n) if n > 1 else None
+        self._n = min(n, len(self.strips))
+        self._pool = ThreadPoolExecutor(self._n - 1) if self._n > 1 else None
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +77,29 @@ class Threads:
         results : `list`
             What it returned.
         """
-        return list(map(work, *parts) if self._pool is None else self._pool.map(work, *parts))
+        calls = list(zip(*parts, strict=True))
+        if self._pool is None or len(calls) < 2:
+            return [work(*call) for call in calls]
+        waiting = deque(enumerate(calls))
+        results: list[Any] = [None] * len(calls)
+
+        def take_calls() -> None:
+            while waiting:
+                try:
+                    i, call = waiting.popleft()
+                except IndexError:  # Another thread was faster.
+                    return
+                results[i] = work(*call)
+
+        others = [self._pool.submit(take_calls) for _ in range(min(self._n, len(calls)) - 1)]
+        try:
+            take_calls()
+        finally:
+            waiting.clear()
+            wait(others)
+        for other in others:
+            other.result()
+        return results
 
     def over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
         """Call a function on strips of rows.
