@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import BAD, COSMIC_RAY, NOTHING, Frame
 from .lists import with_room
 from .medians import quickselect
@@ -181,7 +181,7 @@ def _between(
     return between[:n_between], Counts(below, to_low, to_high, nan, n)
 
 
-@compiled
+@in_place
 def _sort_out(
     values: np.ndarray,
     flags: np.ndarray,

@@ -21,7 +21,7 @@ __all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "WIDTH", "append_block"
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import BAD, CANDIDATE, COSMIC_RAY, TILE, Frame, laplacian_at, positive_laplacian, variance_at
 from .lists import with_room
 from .patches import whole_vectors
@@ -139,7 +139,7 @@ def _find_wanted(flags: np.ndarray, top: int, bottom: int, only: np.uint8, wante
         wanted[k] = any_flag & only != 0
 
 
-@compiled
+@in_place
 def _next_blocks(wanted: np.ndarray, start: int) -> tuple[int, int]:
     """Find blocks to look at together, from some block on.
 
@@ -168,14 +168,14 @@ def _are_crowded(counts: np.ndarray, crowd: int) -> np.ndarray:
     return crowded
 
 
-@compiled
+@in_place
 def _restrict(passing: np.ndarray, flags: np.ndarray, only: np.uint8) -> None:
     """Let no pixel pass that lacks a flag."""
     for i in range(passing.size):
         passing[i] &= flags[i] & only != 0
 
 
-@compiled
+@in_place
 def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int) -> int:
     """Add a block to a list of runs, to the last run if it goes on there.
 
@@ -202,7 +202,7 @@ def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int) -> i
     return n + 1
 
 
-@compiled
+@in_place
 def _append_pixels(
     flags: np.ndarray, block: np.ndarray, top: int, left: int, pixels: np.ndarray, n: int
 ) -> int:
@@ -216,7 +216,7 @@ def _append_pixels(
     return n
 
 
-@compiled
+@in_place
 def _flag(flags: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
     """Make the pixels of a block that pass candidates."""
     for r in range(block.shape[0]):
@@ -282,7 +282,7 @@ def _bound_variance(
     return room[3, : right - left]
 
 
-@compiled
+@in_place
 def _lesser(values: np.ndarray, distance: int, lesser: np.ndarray) -> None:
     """Find the lesser of each number and the one some places behind."""
     behind = values[distance:]
@@ -290,7 +290,7 @@ def _lesser(values: np.ndarray, distance: int, lesser: np.ndarray) -> None:
         lesser[i] = behind[i] if behind[i] < values[i] else values[i]
 
 
-@compiled
+@in_place
 def _compare(
     frame: Frame,
     rule: Rule,
@@ -324,11 +324,16 @@ def _compare(
         laplacian[0] = laplacian_at(image, y, 0)
     if right == nx:
         laplacian[nx - 1 - left] = laplacian_at(image, y, nx - 1)
-    sky = frame.sky[y, left:right] if frame.sky.size > 0 else frame.sky[0:0].ravel()
     factor = FOUR * rule.limit * rule.limit * MARGIN
     if rule.limit < 0:
         factor = -INFINITY
+    if frame.sky.size > 0:
+        sky = frame.sky[y, left:right]
+        for i in range(laplacian.size):
+            variance = bound[i] + sky[i]
+            variance = SMALLEST_VARIANCE if variance < SMALLEST_VARIANCE else variance
+            passing[i] = laplacian[i] * laplacian[i] >= factor * variance
+        return
     for i in range(laplacian.size):
-        variance = bound[i] + sky[i] if sky.size > 0 else bound[i]
-        variance = SMALLEST_VARIANCE if variance < SMALLEST_VARIANCE else variance
+        variance = SMALLEST_VARIANCE if bound[i] < SMALLEST_VARIANCE else bound[i]
         passing[i] = laplacian[i] * laplacian[i] >= factor * variance

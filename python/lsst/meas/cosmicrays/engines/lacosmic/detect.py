@@ -21,7 +21,7 @@ __all__ = ["RUNS", "clear_near", "crowded_runs", "exceed", "forget", "learn", "l
 import numpy as np
 
 from .candidates import HEIGHT, LONGEST, WIDTH, append_block, find_candidates
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, KNOWN, NEAR, Frame
 from .lists import with_room
 from .patches import Patches, new_scratch
@@ -140,7 +140,7 @@ def _are_sharp(
     return sharp
 
 
-@compiled
+@in_place
 def _tell_sharp(
     significances: np.ndarray,
     structures: np.ndarray,
@@ -199,12 +199,7 @@ def _find_in_runs(
         if n_sharp * WIDTH <= crowd * width:
             pixels = with_room(pixels, m, n_sharp)
             structures = with_room(structures, m, n_sharp)
-            for r in range(height):
-                for c in range(width):
-                    if sharp[r, c]:
-                        pixels[m] = (run[0] + r) * nx + run[1] + c
-                        structures[m] = fine.result[r, c]
-                        m += 1
+            m = _append_sharp(sharp, fine.result, run[0] * nx + run[1], nx, pixels, structures, m)
             continue
         find_signal_to_noise(frame, rule, patches, half, scratch)
         ratios = scratch.signal[half : half + height, half : half + width]
@@ -216,16 +211,46 @@ def _find_in_runs(
         if not _any_sharp(scratch.result, fine.result, noises, rule, sharp):
             continue
         found = with_room(found, n, room)
-        for r in range(height):
-            flags = frame.flags[run[0] + r, run[1] : run[1] + width]
-            for c in range(width):
-                if sharp[r, c] and flags[c] & (BAD | only) == only:
-                    found[n] = (run[0] + r) * nx + run[1] + c
-                    n += 1
+        n = _append_found(sharp, frame.flags, run, only, found, n)
     return found[:n], pixels[:m], structures[:m]
 
 
-@compiled
+@in_place
+def _append_sharp(
+    sharp: np.ndarray,
+    structures: np.ndarray,
+    corner: int,
+    nx: int,
+    pixels: np.ndarray,
+    of_pixels: np.ndarray,
+    n: int,
+) -> int:
+    """Add the sharp pixels of a patch, and their fine structure, to lists."""
+    for r in range(sharp.shape[0]):
+        for c in range(sharp.shape[1]):
+            if sharp[r, c]:
+                pixels[n] = corner + r * nx + c
+                of_pixels[n] = structures[r, c]
+                n += 1
+    return n
+
+
+@in_place
+def _append_found(
+    sharp: np.ndarray, flags: np.ndarray, run: np.ndarray, only: np.uint8, found: np.ndarray, n: int
+) -> int:
+    """Add the sharp pixels of a run that are looked at, and good, to a list."""
+    for r in range(sharp.shape[0]):
+        y = run[0] + r
+        for c in range(sharp.shape[1]):
+            x = run[1] + c
+            if sharp[r, c] and flags[y, x] & (BAD | only) == only:
+                found[n] = y * flags.shape[1] + x
+                n += 1
+    return n
+
+
+@in_place
 def _take_candidates(
     flags: np.ndarray,
     rule: Rule,
@@ -261,7 +286,7 @@ def _take_candidates(
     return n
 
 
-@compiled
+@in_place
 def _any_sharp(
     significances: np.ndarray, structures: np.ndarray, noises: np.ndarray, rule: Rule, sharp: np.ndarray
 ) -> bool:
@@ -277,7 +302,8 @@ def _any_sharp(
 @compiled
 def _patch(flags: np.ndarray, run: np.ndarray) -> Patches:
     """Return the patch of an image that a run covers."""
-    return Patches(run[0:1], run[1:2], min(HEIGHT, flags.shape[0] - run[0]), run[2])
+    corner = np.full(1, run[0] * flags.shape[1] + run[1])
+    return Patches(run[0:1], run[1:2], corner, min(HEIGHT, flags.shape[0] - run[0]), run[2])
 
 
 @compiled
@@ -327,7 +353,7 @@ def _corners_to_learn(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return corners[:n]
 
 
-@compiled
+@in_place
 def _record_all(flags: np.ndarray, rule: Rule, corners: np.ndarray, significances: np.ndarray) -> None:
     """Set flags of the pixels of small blocks that tell what they exceed."""
     nx = flags.shape[1]
@@ -335,7 +361,7 @@ def _record_all(flags: np.ndarray, rule: Rule, corners: np.ndarray, significance
         _record(flags, rule, corners[i] // nx, corners[i] % nx, significances[i])
 
 
-@compiled
+@in_place
 def _any_unknown(flags: np.ndarray, y: int, x: int) -> bool:
     """Tell whether a pixel or any of its neighbours is unknown."""
     for row in range(y - 1, y + 2):
@@ -345,7 +371,7 @@ def _any_unknown(flags: np.ndarray, y: int, x: int) -> bool:
     return False
 
 
-@compiled
+@in_place
 def _record(flags: np.ndarray, rule: Rule, top: int, left: int, significances: np.ndarray) -> None:
     """Set flags of the pixels of a block that tell what they exceed."""
     for r in range(significances.shape[0]):
@@ -416,7 +442,7 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int) -> np.ndarra
     return runs[: 3 * n].reshape(-1, 3)
 
 
-@compiled
+@in_place
 def forget(flags: np.ndarray, pixels: np.ndarray, reach: int, growth: int, all_grow: bool) -> None:
     """Forget what depends on pixels that changed.
 
@@ -454,7 +480,7 @@ def forget(flags: np.ndarray, pixels: np.ndarray, reach: int, growth: int, all_g
                 around[i] |= NEAR if may_grow else NONE
 
 
-@compiled
+@in_place
 def clear_near(flags: np.ndarray, top: int, bottom: int) -> None:
     """Let no pixel of some rows be `NEAR`.
 

@@ -25,7 +25,7 @@ __all__ = [
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import BAD, COSMIC_RAY, TILE, VISITED
 
 
@@ -160,7 +160,7 @@ def clear_flag(flags: np.ndarray, flag: np.uint8, pixels: np.ndarray) -> None:
         view[pixel] &= ~flag
 
 
-@compiled
+@in_place
 def give_slots(slots: np.ndarray, n: int, pixels: np.ndarray, nx: int) -> int:
     """Give numbers to the tiles of some pixels that have none yet.
 

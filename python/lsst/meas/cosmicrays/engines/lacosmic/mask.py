@@ -15,7 +15,7 @@ __all__ = ["set_mask"]
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import BAD
 from .steps import large_scale
 from .threads import Threads
@@ -79,7 +79,7 @@ def _mark_given(flags: np.ndarray, given: np.ndarray) -> None:
     flags[given.astype(np.uint8) != 0] |= GIVEN
 
 
-@compiled
+@in_place
 def _count_reaching(row: np.ndarray, level: np.float32) -> np.int32:
     n = np.int32(0)
     for x in range(row.size):
@@ -87,7 +87,7 @@ def _count_reaching(row: np.ndarray, level: np.float32) -> np.int32:
     return n
 
 
-@compiled
+@in_place
 def _any_reaches(image: np.ndarray, top: int, bottom: int, level: np.float32) -> bool:
     for y in range(top, bottom):
         if _count_reaching(image[y], level) > 0:
