@@ -18,7 +18,6 @@ from __future__ import annotations
 
 __all__ = ["background_levels"]
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +30,9 @@ from .threads import Threads
 
 SAMPLE = 1 << 17
 """Pixels in the sample."""
+
+PIECE = 4
+"""Pixels of the sample that lie side by side: what memory gives at a time."""
 
 MARGIN = 0.01
 """Distance of the two numbers from the median of the sample, in ranks over
@@ -133,10 +135,11 @@ def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.n
 def _sample(flags: np.ndarray, plane: Plane, originals: np.ndarray) -> np.ndarray:
     """Return numbers of some pixels all over the image."""
     step = max(flags.size // SAMPLE, 1)
-    while math.gcd(step, flags.shape[1]) > 1:
-        step += 1
-    usable = flags.ravel()[::step] & HIDDEN == 0
-    sample = plane.values.ravel()[::step][usable] * plane.scale + plane.offset
+    pieces = -(-flags.size // (PIECE * step))
+    starts = np.linspace(0, max(flags.size - PIECE, 0), pieces, dtype=np.intp)
+    pixels = np.minimum(starts[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
+    usable = pixels[flags.ravel()[pixels] & HIDDEN == 0]
+    sample = plane.values.ravel()[usable] * plane.scale + plane.offset
     return np.concatenate((sample, originals[:: min(step, originals.size)]))
 
 

@@ -22,7 +22,7 @@ __all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "WIDTH", "append_block"
 import numpy as np
 
 from .compiled import compiled, in_place
-from .frame import BAD, CANDIDATE, COSMIC_RAY, TILE, Frame, laplacian_at, positive_laplacian, variance_at
+from .frame import BAD, CANDIDATE, COSMIC_RAY, Frame, laplacian_at, positive_laplacian, variance_at
 from .lists import with_room
 from .patches import whole_vectors
 from .steps import SMALLEST_VARIANCE, Rule
@@ -30,7 +30,7 @@ from .steps import SMALLEST_VARIANCE, Rule
 HEIGHT = 8
 """Rows that share a lower bound on the noise, and that are tested together."""
 
-WIDTH = TILE
+WIDTH = 32
 """Columns of a block."""
 
 LONGEST = 8 * WIDTH

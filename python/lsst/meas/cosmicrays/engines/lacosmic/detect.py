@@ -186,8 +186,8 @@ def _find_in_runs(
     pixels = np.empty(room, dtype=np.int64)
     structures = np.empty(room, dtype=np.float32)
     n = m = 0
-    scratch = new_scratch(HEIGHT, LONGEST, 1, 6)
-    fine = new_scratch(HEIGHT, LONGEST, 1, reach_of(rule))
+    scratch = new_scratch(HEIGHT, LONGEST, 1, 6, rule.separable)
+    fine = new_scratch(HEIGHT, LONGEST, 1, reach_of(rule), rule.separable)
     buffer = np.empty((HEIGHT, LONGEST), dtype=np.bool_)
     for run in runs:
         patches = _patch(frame.flags, run)
@@ -318,7 +318,7 @@ def learn(frame: Frame, rule: Rule, runs: np.ndarray) -> None:
     runs : `numpy.ndarray`, (n, 3), int64
         First row, first column and width of each.
     """
-    scratch = new_scratch(HEIGHT, LONGEST, 1, 6)
+    scratch = new_scratch(HEIGHT, LONGEST, 1, 6, rule.separable)
     for run in runs:
         patches = _patch(frame.flags, run)
         find_significance(frame, rule, patches, scratch)
@@ -443,7 +443,9 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int) -> np.ndarra
 
 
 @in_place
-def forget(flags: np.ndarray, pixels: np.ndarray, reach: int, growth: int, all_grow: bool) -> None:
+def forget(
+    flags: np.ndarray, pixels: np.ndarray, reach: int, growth: int, all_grow: bool, top: int, bottom: int
+) -> None:
     """Forget what depends on pixels that changed.
 
     Parameters
@@ -460,24 +462,28 @@ def forget(flags: np.ndarray, pixels: np.ndarray, reach: int, growth: int, all_g
         How much farther pixels are that CRs may grow from.
     all_grow : `bool`
         Whether CRs may also grow from what is no CR pixel.
+    top, bottom : `int`
+        First row of flags to change, and the one after the last.
     """
-    ny, nx = flags.shape
-    for pixel in pixels:
-        y, x = pixel // nx, pixel % nx
-        left, right = max(x - reach, 0), min(x + reach + 1, nx)
-        for row in range(max(y - reach, 0), min(y + reach + 1, ny)):
-            around = flags[row, left:right]
-            for i in range(around.size):
-                around[i] = around[i] & ~(KNOWN | ABOVE | ABOVE_NEIGHBOUR) | NEAR
+    nx = flags.shape[1]
     far = reach + growth
     for pixel in pixels:
-        y, x = pixel // nx, pixel % nx
-        left, right = max(x - far, 0), min(x + far + 1, nx)
-        for row in range(max(y - far, 0), min(y + far + 1, ny)):
-            around = flags[row, left:right]
+        y = pixel // nx
+        if y + far < top or y - far >= bottom:
+            continue
+        x = pixel - y * nx
+        left, right = max(x - reach, 0), min(x + reach + 1, nx)
+        far_left, far_right = max(x - far, 0), min(x + far + 1, nx)
+        for row in range(max(y - far, top), min(y + far + 1, bottom)):
+            around = flags[row, far_left:far_right]
             for i in range(around.size):
                 may_grow = all_grow | (around[i] & COSMIC_RAY != 0)
                 around[i] |= NEAR if may_grow else NONE
+            if abs(row - y) > reach:
+                continue
+            around = flags[row, left:right]
+            for i in range(around.size):
+                around[i] = around[i] & ~(KNOWN | ABOVE | ABOVE_NEIGHBOUR) | NEAR
 
 
 @in_place

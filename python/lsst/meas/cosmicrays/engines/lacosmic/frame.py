@@ -60,7 +60,7 @@ NEAR = np.uint8(32)
 CANDIDATE = np.uint8(128)
 """Flag of a pixel of a crowded block that may exceed the limit."""
 
-TILE = 32
+TILE = 8
 """Side of the tiles in which the variance of CR pixels is stored."""
 
 NOTHING = np.float32(-0.0)

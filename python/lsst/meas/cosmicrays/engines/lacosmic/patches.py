@@ -88,7 +88,8 @@ class Scratch(NamedTuple):
     result: np.ndarray
 
     window: np.ndarray
-    """Sorted windows, (49, columns of a patch array) float32."""
+    """Sorted windows, (49, columns of a patch array) float32; of separable
+    medians none."""
 
 
 @inlined
@@ -109,7 +110,7 @@ def whole_vectors(n: int) -> int:
 
 
 @compiled
-def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
+def new_scratch(height: int, width: int, lanes: int, reach: int, separable: bool) -> Scratch:
     """Return arrays for patches and what surrounds them.
 
     Parameters
@@ -118,6 +119,8 @@ def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
         Size and number of the patches.
     reach : `int`
         How far beyond the patches the filters see.
+    separable : `bool`
+        Whether medians are separable.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
         np.zeros(shape, dtype=np.float32),
         np.zeros(shape, dtype=np.float32),
         np.zeros(shape, dtype=np.float32),
-        np.zeros((49, shape[1]), dtype=np.float32),
+        np.zeros((0 if separable else 49, shape[1]), dtype=np.float32),
     )
 
 

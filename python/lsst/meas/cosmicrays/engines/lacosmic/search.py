@@ -83,7 +83,10 @@ class Search:
             if self._only:
                 self._threads.over_rows(lambda top, bottom: clear_near(flags, top, bottom))
             self._only = NEAR
-            forget(flags, changed, reach_of(rule), GROWTH, bool(rule.neighbour_limit > rule.limit))
+            reach, all_grow = reach_of(rule), bool(rule.neighbour_limit > rule.limit)
+            self._threads.map(
+                lambda strip: forget(flags, changed, reach, GROWTH, all_grow, *strip), self._threads.broad_strips
+            )
         return new.size
 
     def _find(self) -> np.ndarray:

@@ -139,7 +139,7 @@ def signal_to_noise(frame: Frame, rule: Rule, pixels: np.ndarray) -> tuple[np.nd
     ratios = np.empty(n, dtype=np.float32)
     noises = np.empty(n, dtype=np.float32)
     patches = _new_patches(1, 1)
-    scratch = new_scratch(1, 1, LANES, 3)
+    scratch = new_scratch(1, 1, LANES, 3, rule.separable)
     for start in range(0, n, LANES):
         used = _place(patches, pixels, start, frame.flags.shape[1])
         find_signal_to_noise(frame, rule, patches, 0, scratch)
@@ -170,7 +170,7 @@ def significance(frame: Frame, rule: Rule, corners: np.ndarray, height: int, wid
     significances = np.empty((corners.size, height, width), dtype=np.float32)
     patches = _new_patches(height, width)
     lanes = patches.tops.size
-    scratch = new_scratch(height, width, lanes, 6)
+    scratch = new_scratch(height, width, lanes, 6, rule.separable)
     for start in range(0, corners.size, lanes):
         used = _place(patches, corners, start, frame.flags.shape[1])
         find_significance(frame, rule, patches, scratch)
@@ -197,7 +197,7 @@ def fine_structure(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     """
     structures = np.empty(pixels.size, dtype=np.float32)
     patches = _new_patches(1, 1)
-    scratch = new_scratch(1, 1, LANES, reach_of(rule))
+    scratch = new_scratch(1, 1, LANES, reach_of(rule), rule.separable)
     for start in range(0, pixels.size, LANES):
         used = _place(patches, pixels, start, frame.flags.shape[1])
         find_fine_structure(frame, rule, patches, scratch)
@@ -272,7 +272,7 @@ def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: 
     medians = np.empty((corners.size, width), dtype=np.float32)
     patches = _new_patches(1, width)
     lanes = patches.tops.size
-    scratch = new_scratch(1, width, lanes, half)
+    scratch = new_scratch(1, width, lanes, half, separable)
     for start in range(0, corners.size, lanes):
         used = _place(patches, corners, start, image.shape[1])
         gather_image(image, patches, half, scratch.raw)

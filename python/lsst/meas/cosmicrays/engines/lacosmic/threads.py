@@ -22,6 +22,9 @@ from typing import Any, Self
 PIXELS_OF_STRIP = 1 << 17
 """About how many pixels a thread works on before it takes the next ones."""
 
+BROAD_STRIPS = 2
+"""Strips for each thread where all of them look at the same list."""
+
 UNIT = 8
 """Strips have a multiple of this number of rows, but for the last."""
 
@@ -44,12 +47,16 @@ class Threads:
     ----------
     strips : `list` [`tuple` [`int`, `int`]]
         First row of each strip of the image, and the one after its last.
+    broad_strips : `list` [`tuple` [`int`, `int`]]
+        The same of a few strips, for work on lists of pixels of all of it.
     """
 
     def __init__(self, n: int, shape: tuple[int, int]) -> None:
         ny, nx = shape
         height = max(PIXELS_OF_STRIP // nx // UNIT, 1) * UNIT
         self.strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
+        height = -(-ny // (BROAD_STRIPS * max(n, 1)))
+        self.broad_strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
         self._n = min(n, len(self.strips))
         self._pool = ThreadPoolExecutor(self._n - 1) if self._n > 1 else None
 
