@@ -17,7 +17,7 @@ with any.  What is left is a pixel in hundreds.
 
 from __future__ import annotations
 
-__all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "WIDTH", "append_block", "find_candidates"]
+__all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "TALL", "WIDTH", "append_block", "find_candidates"]
 
 import numpy as np
 
@@ -29,6 +29,12 @@ from .steps import SMALLEST_VARIANCE, Rule
 
 HEIGHT = 8
 """Rows that share a lower bound on the noise, and that are tested together."""
+
+STRIPS = 4
+"""Strips of so many rows that are tested together where nearly all are to be."""
+
+TALL = STRIPS * HEIGHT
+"""Rows of these."""
 
 WIDTH = 32
 """Columns of a block."""
@@ -82,45 +88,79 @@ def find_candidates(
     -------
     pixels : `numpy.ndarray`, (n,), int64
         Pixels to be tested one by one, numbered ``y * nx + x``.
-    runs : `numpy.ndarray`, (m, 3), int64
-        First row, first column and width of runs of blocks with too many of
-        them, which have the flag `CANDIDATE`.
+    runs : `numpy.ndarray`, (m, 4), int64
+        First row, first column, width and height of runs of blocks with too
+        many of them, which have the flag `CANDIDATE`.
     """
     nx = frame.flags.shape[1]
+    crowd = CROWD if rule.separable else SQUARE_CROWD
+    columns = (nx + WIDTH - 1) // WIDTH
     pixels = np.empty(HEIGHT * WIDTH, dtype=np.int64)
-    runs = np.empty(24, dtype=np.int64)
+    runs = np.empty(32, dtype=np.int64)
     n = n_runs = 0
-    wanted = np.ones((nx + WIDTH - 1) // WIDTH, dtype=np.bool_)
+    wanted = np.ones(columns, dtype=np.bool_)
+    counts = np.empty((STRIPS, columns), dtype=np.int64)
+    crowded = np.empty((STRIPS, columns), dtype=np.bool_)
     room = np.empty((ROOM_ROWS, nx + 3 * WIDTH), dtype=np.float32)
-    passing = np.empty((HEIGHT, nx), dtype=np.bool_)
-    for y in range(top, bottom, HEIGHT):
-        height = min(HEIGHT, bottom - y)
-        if only:
-            _find_wanted(frame.flags, y, y + height, only, wanted)
-        first, last = _next_blocks(wanted, 0)
-        while first < last:
-            left, right = first * WIDTH, min(last * WIDTH, nx)
-            bound = _bound_variance(frame, y, y + height, left, right, room)
-            for r in range(height):
-                row = passing[r, left:right]
-                _compare(frame, rule, y + r, left, right, bound, row, room[0])
-                if only:
-                    _restrict(row, frame.flags[y + r, left:right], only)
-            counts = _count(passing, height, left, right)
-            crowded = _are_crowded(counts, CROWD if rule.separable else SQUARE_CROWD)
-            for k in range(counts.size):
-                x = left + k * WIDTH
-                block = passing[:height, x : min(x + WIDTH, nx)]
-                if crowded[k]:
-                    runs = with_room(runs, 3 * n_runs, 3)
-                    n_runs = append_block(runs, n_runs, y, x, block.shape[1])
-                    if counts[k] > 0:
-                        _flag(frame.flags, block, y, x)
-                elif counts[k] > 0:
-                    pixels = with_room(pixels, n, counts[k])
-                    n = _append_pixels(frame.flags, block, y, x, pixels, n)
-            first, last = _next_blocks(wanted, last)
-    return pixels[:n], runs[: 3 * n_runs].reshape(-1, 3)
+    passing = np.empty((TALL, nx), dtype=np.bool_)
+    for y in range(top, bottom, TALL):
+        n_strips = (min(TALL, bottom - y) + HEIGHT - 1) // HEIGHT
+        for strip in range(n_strips):
+            first_row, last_row = y + strip * HEIGHT, min(y + (strip + 1) * HEIGHT, bottom)
+            if only:
+                _find_wanted(frame.flags, first_row, last_row, only, wanted)
+            rows = passing[strip * HEIGHT : strip * HEIGHT + last_row - first_row]
+            _look_at_strip(frame, rule, first_row, last_row, only, wanted, room, rows, counts[strip])
+            _find_crowded(counts[strip], crowd, crowded[strip])
+        for k in range(columns if n_strips == STRIPS else 0):
+            if _count_true(crowded[:, k]) >= STRIPS - 1:
+                crowded[:, k] = False
+                x = k * WIDTH
+                runs = with_room(runs, 4 * n_runs, 4)
+                n_runs = append_block(runs, n_runs, y, x, min(WIDTH, nx - x), TALL)
+                _flag(frame.flags, passing, y, x, 0, TALL)
+                counts[:, k] = 0
+        for strip in range(n_strips):
+            first, last = strip * HEIGHT, min((strip + 1) * HEIGHT, bottom - y)
+            for k in range(columns):
+                x = k * WIDTH
+                if crowded[strip, k]:
+                    runs = with_room(runs, 4 * n_runs, 4)
+                    n_runs = append_block(runs, n_runs, y + first, x, min(WIDTH, nx - x), HEIGHT)
+                    _flag(frame.flags, passing, y, x, first, last)
+                elif counts[strip, k] > 0:
+                    pixels = with_room(pixels, n, counts[strip, k])
+                    n = _append_pixels(frame.flags, passing, y, x, first, last, pixels, n)
+    return pixels[:n], runs[: 4 * n_runs].reshape(-1, 4)
+
+
+@compiled
+def _look_at_strip(
+    frame: Frame,
+    rule: Rule,
+    top: int,
+    bottom: int,
+    only: np.uint8,
+    wanted: np.ndarray,
+    room: np.ndarray,
+    passing: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Find what may exceed the limit in some rows, and count it in each block."""
+    nx = frame.flags.shape[1]
+    counts[:] = 0
+    passing[:] = False
+    first, last = _next_blocks(wanted, 0)
+    while first < last:
+        left, right = first * WIDTH, min(last * WIDTH, nx)
+        bound = _bound_variance(frame, top, bottom, left, right, room)
+        for y in range(top, bottom):
+            row = passing[y - top, left:right]
+            _compare(frame, rule, y, left, right, bound, row, room[0])
+            if only:
+                _restrict(row, frame.flags[y, left:right], only)
+        counts[first:last] = _count(passing, left, right)
+        first, last = _next_blocks(wanted, last)
 
 
 @compiled
@@ -158,14 +198,21 @@ def _next_blocks(wanted: np.ndarray, start: int) -> tuple[int, int]:
     return first, last
 
 
-@compiled
-def _are_crowded(counts: np.ndarray, crowd: int) -> np.ndarray:
+@in_place
+def _find_crowded(counts: np.ndarray, crowd: int, crowded: np.ndarray) -> None:
     """Tell which blocks of a row have too many pixels, or are between such."""
-    crowded = counts > crowd
+    for k in range(counts.size):
+        crowded[k] = counts[k] > crowd
     for k in range(1, counts.size - 1):
-        if counts[k - 1] > crowd and counts[k + 1] > crowd:
-            crowded[k] = True
-    return crowded
+        crowded[k] |= (counts[k - 1] > crowd) & (counts[k + 1] > crowd)
+
+
+@in_place
+def _count_true(values: np.ndarray) -> int:
+    n = 0
+    for value in values:
+        n += value
+    return n
 
 
 @in_place
@@ -176,17 +223,18 @@ def _restrict(passing: np.ndarray, flags: np.ndarray, only: np.uint8) -> None:
 
 
 @in_place
-def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int) -> int:
+def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int, height: int) -> int:
     """Add a block to a list of runs, to the last run if it goes on there.
 
     Parameters
     ----------
-    runs : `numpy.ndarray`, (>= 3 * (n + 1),), int64
-        First row, first column and width of each run; changed in place.
+    runs : `numpy.ndarray`, (>= 4 * (n + 1),), int64
+        First row, first column, width and height of each run; changed in
+        place.
     n : `int`
         Count of runs.
-    top, left, width : `int`
-        First row, first column and width of the block.
+    top, left, width, height : `int`
+        First row, first column, width and height of the block.
 
     Returns
     -------
@@ -194,43 +242,56 @@ def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int) -> i
         Count of runs now.
     """
     if n > 0:
-        last = runs[3 * (n - 1) : 3 * n]
-        if last[0] == top and last[1] + last[2] == left and last[2] + width <= LONGEST:
+        last = runs[4 * (n - 1) : 4 * n]
+        goes_on = last[0] == top and last[3] == height and last[1] + last[2] == left
+        if goes_on and last[2] + width <= LONGEST:
             last[2] += width
             return n
-    runs[3 * n], runs[3 * n + 1], runs[3 * n + 2] = top, left, width
+    runs[4 * n], runs[4 * n + 1], runs[4 * n + 2], runs[4 * n + 3] = top, left, width, height
     return n + 1
 
 
 @in_place
 def _append_pixels(
-    flags: np.ndarray, block: np.ndarray, top: int, left: int, pixels: np.ndarray, n: int
+    flags: np.ndarray,
+    passing: np.ndarray,
+    top: int,
+    left: int,
+    first: int,
+    last: int,
+    pixels: np.ndarray,
+    n: int,
 ) -> int:
-    """Add the pixels of a block that pass, and are not masked, to a list."""
+    """Add the pixels of a block that pass, and are not masked, to a list.
+
+    The block is that of some rows after the top one.
+    """
     nx = flags.shape[1]
-    for r in range(block.shape[0]):
-        for c in range(block.shape[1]):
-            if block[r, c] and not flags[top + r, left + c] & BAD:
-                pixels[n] = (top + r) * nx + left + c
+    right = min(left + WIDTH, nx)
+    for r in range(first, last):
+        for x in range(left, right):
+            if passing[r, x] and not flags[top + r, x] & BAD:
+                pixels[n] = (top + r) * nx + x
                 n += 1
     return n
 
 
 @in_place
-def _flag(flags: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
+def _flag(flags: np.ndarray, passing: np.ndarray, top: int, left: int, first: int, last: int) -> None:
     """Make the pixels of a block that pass candidates."""
-    for r in range(block.shape[0]):
-        row, passing = flags[top + r, left : left + block.shape[1]], block[r]
+    right = min(left + WIDTH, flags.shape[1])
+    for r in range(first, last):
+        row, pass_here = flags[top + r, left:right], passing[r, left:right]
         for c in range(row.size):
-            row[c] |= CANDIDATE if passing[c] else NONE
+            row[c] |= CANDIDATE if pass_here[c] else NONE
 
 
 @compiled
-def _count(passing: np.ndarray, height: int, left: int, right: int) -> np.ndarray:
+def _count(passing: np.ndarray, left: int, right: int) -> np.ndarray:
     """Count the pixels that pass in each block of some columns."""
     nx = right - left
     in_column = np.zeros(nx, dtype=np.uint8)
-    for r in range(height):
+    for r in range(passing.shape[0]):
         row = passing[r, left:right]
         for x in range(nx):
             in_column[x] += np.uint8(row[x])

@@ -20,7 +20,7 @@ __all__ = ["RUNS", "clear_near", "crowded_runs", "exceed", "forget", "learn", "l
 
 import numpy as np
 
-from .candidates import HEIGHT, LONGEST, WIDTH, append_block, find_candidates
+from .candidates import HEIGHT, LONGEST, TALL, WIDTH, append_block, find_candidates
 from .compiled import compiled, in_place
 from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, KNOWN, NEAR, Frame
 from .lists import with_room
@@ -181,14 +181,14 @@ def _find_in_runs(
     nx = frame.flags.shape[1]
     half = half_of(rule)
     crowd = SHARP_CROWD if rule.separable else SHARP_SQUARE_CROWD
-    room = HEIGHT * LONGEST
+    room = TALL * LONGEST
     found = np.empty(room, dtype=np.int64)
     pixels = np.empty(room, dtype=np.int64)
     structures = np.empty(room, dtype=np.float32)
     n = m = 0
-    scratch = new_scratch(HEIGHT, LONGEST, 1, 6, rule.separable)
-    fine = new_scratch(HEIGHT, LONGEST, 1, reach_of(rule), rule.separable)
-    buffer = np.empty((HEIGHT, LONGEST), dtype=np.bool_)
+    scratch = new_scratch(TALL, LONGEST, 1, 6, rule.separable)
+    fine = new_scratch(TALL, LONGEST, 1, reach_of(rule), rule.separable)
+    buffer = np.empty((TALL, LONGEST), dtype=np.bool_)
     for run in runs:
         patches = _patch(frame.flags, run)
         height, width = patches.height, patches.width
@@ -196,7 +196,7 @@ def _find_in_runs(
         find_fine_structure(frame, rule, patches, fine)
         find_laplacian(frame.image, patches, 0, scratch.raw, scratch.signal)
         n_sharp = _take_candidates(frame.flags, rule, run, scratch.signal, fine.result, sharp)
-        if n_sharp * WIDTH <= crowd * width:
+        if n_sharp * WIDTH * HEIGHT <= crowd * width * height:
             pixels = with_room(pixels, m, n_sharp)
             structures = with_room(structures, m, n_sharp)
             m = _append_sharp(sharp, fine.result, run[0] * nx + run[1], nx, pixels, structures, m)
@@ -303,7 +303,7 @@ def _any_sharp(
 def _patch(flags: np.ndarray, run: np.ndarray) -> Patches:
     """Return the patch of an image that a run covers."""
     corner = np.full(1, run[0] * flags.shape[1] + run[1])
-    return Patches(run[0:1], run[1:2], corner, min(HEIGHT, flags.shape[0] - run[0]), run[2])
+    return Patches(run[0:1], run[1:2], corner, min(run[3], flags.shape[0] - run[0]), run[2])
 
 
 @compiled
@@ -315,8 +315,9 @@ def learn(frame: Frame, rule: Rule, runs: np.ndarray) -> None:
     frame, rule
         As for `scan`; the flags `KNOWN`, `ABOVE` and `ABOVE_NEIGHBOUR` of the
         pixels are set.
-    runs : `numpy.ndarray`, (n, 3), int64
-        First row, first column and width of each.
+    runs : `numpy.ndarray`, (n, 4), int64
+        First row, first column, width and height of each, not more than
+        `HEIGHT` high.
     """
     scratch = new_scratch(HEIGHT, LONGEST, 1, 6, rule.separable)
     for run in runs:
@@ -423,23 +424,23 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int) -> np.ndarra
 
     Returns
     -------
-    runs : `numpy.ndarray`, (m, 3), int64
-        First row, first column and width of runs of blocks.
+    runs : `numpy.ndarray`, (m, 4), int64
+        First row, first column, width and height of runs of blocks.
     """
     ny, nx = flags.shape
     counts = np.zeros(((ny + HEIGHT - 1) // HEIGHT, (nx + WIDTH - 1) // WIDTH), dtype=np.int64)
     for pixel in pixels:
         y, x = pixel // nx, pixel % nx
         counts[y // HEIGHT, x // WIDTH] += not flags[y, x] & KNOWN
-    runs = np.empty(24, dtype=np.int64)
+    runs = np.empty(32, dtype=np.int64)
     n = 0
     for row in range(counts.shape[0]):
         for column in range(counts.shape[1]):
             if counts[row, column] > crowd:
                 left = column * WIDTH
-                runs = with_room(runs, 3 * n, 3)
-                n = append_block(runs, n, row * HEIGHT, left, min(WIDTH, nx - left))
-    return runs[: 3 * n].reshape(-1, 3)
+                runs = with_room(runs, 4 * n, 4)
+                n = append_block(runs, n, row * HEIGHT, left, min(WIDTH, nx - left), HEIGHT)
+    return runs[: 4 * n].reshape(-1, 4)
 
 
 @in_place

@@ -25,7 +25,7 @@ PIXELS_OF_STRIP = 1 << 17
 BROAD_STRIPS = 2
 """Strips for each thread where all of them look at the same list."""
 
-UNIT = 8
+UNIT = 32
 """Strips have a multiple of this number of rows, but for the last."""
 
 
