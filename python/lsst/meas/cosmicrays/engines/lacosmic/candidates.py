@@ -17,22 +17,29 @@ with any.  What is left is a pixel in hundreds.
 
 from __future__ import annotations
 
-__all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "WIDTH", "append_block", "find_candidates"]
+__all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "TALL", "WIDTH", "append_block", "find_candidates"]
 
 import numpy as np
 
-from .compiled import compiled
-from .frame import BAD, CANDIDATE, COSMIC_RAY, TILE, Frame, laplacian_at, positive_laplacian, variance_at
+from .compiled import compiled, in_place
+from .frame import BAD, CANDIDATE, COSMIC_RAY, Frame, laplacian_at, positive_laplacian, variance_at
 from .lists import with_room
+from .patches import whole_vectors
 from .steps import SMALLEST_VARIANCE, Rule
 
 HEIGHT = 8
 """Rows that share a lower bound on the noise, and that are tested together."""
 
-WIDTH = TILE
+STRIPS = 4
+"""Strips of so many rows that are tested together where nearly all are to be."""
+
+TALL = STRIPS * HEIGHT
+"""Rows of these."""
+
+WIDTH = 32
 """Columns of a block."""
 
-LONGEST = 4 * WIDTH
+LONGEST = 8 * WIDTH
 """Most columns that are tested together: of a run of crowded blocks."""
 
 CROWD = 7
@@ -42,11 +49,17 @@ separable medians."""
 SQUARE_CROWD = 40
 """The same with square medians."""
 
+BRIDGE = 2
+"""Blocks between others that are no longer looked at together with them."""
+
 REACH = 3
 """How far from a pixel the variances are that its noise depends on."""
 
 MARGIN = np.float32(1 - 1e-5)
 """Factor of what the square of the Laplacian must reach, for rounding."""
+
+ROOM_ROWS = 4
+"""Rows of numbers that the first look needs to work in."""
 
 NONE = np.uint8(0)
 FOUR = np.float32(4)
@@ -55,7 +68,7 @@ INFINITY = np.float32(np.inf)
 
 @compiled
 def find_candidates(
-    frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8
+    frame: Frame, rule: Rule, top: int, bottom: int, only: np.uint8
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find what may exceed the limit.
 
@@ -65,8 +78,9 @@ def find_candidates(
         State of the image.
     rule : `Rule`
         What makes a CR pixel.
-    boxes : `numpy.ndarray`, (n, 4), int64
-        First row and column of each box, and those after its last.
+    top, bottom : `int`
+        First row to look at, a multiple of `HEIGHT`, and the one after the
+        last.
     only : `numpy.uint8`
         Flag that a pixel must have to be looked at; zero for all.
 
@@ -74,56 +88,153 @@ def find_candidates(
     -------
     pixels : `numpy.ndarray`, (n,), int64
         Pixels to be tested one by one, numbered ``y * nx + x``.
-    runs : `numpy.ndarray`, (m, 3), int64
-        First row, first column and width of runs of blocks with too many of
-        them, which have the flag `CANDIDATE`.
+    runs : `numpy.ndarray`, (m, 4), int64
+        First row, first column, width and height of runs of blocks with too
+        many of them, which have the flag `CANDIDATE`.
     """
+    nx = frame.flags.shape[1]
+    crowd = CROWD if rule.separable else SQUARE_CROWD
+    columns = (nx + WIDTH - 1) // WIDTH
     pixels = np.empty(HEIGHT * WIDTH, dtype=np.int64)
-    runs = np.empty(24, dtype=np.int64)
+    runs = np.empty(32, dtype=np.int64)
     n = n_runs = 0
-    for b in range(boxes.shape[0]):
-        top, left, bottom, right = boxes[b]
-        bound = np.empty(right - left, dtype=np.float32)
-        passing = np.empty((HEIGHT, right - left), dtype=np.bool_)
-        for y in range(top, bottom, HEIGHT):
-            height = min(HEIGHT, bottom - y)
-            _bound_variance(frame, y, y + height, left, right, bound)
-            for r in range(height):
-                _compare(frame, rule, y + r, left, right, bound, passing[r])
-                if only:
-                    _restrict(passing[r], frame.flags[y + r, left:right], only)
-            for x in range(left, right, WIDTH):
-                block = passing[:height, x - left : x - left + WIDTH]
-                count = _count(block)
-                if count > (CROWD if rule.separable else SQUARE_CROWD):
-                    runs = with_room(runs, 3 * n_runs, 3)
-                    n_runs = append_block(runs, n_runs, y, x, block.shape[1])
-                    _flag(frame.flags, block, y, x)
-                elif count > 0:
-                    pixels = with_room(pixels, n, count)
-                    n = _append_pixels(frame.flags, block, y, x, pixels, n)
-    return pixels[:n], runs[: 3 * n_runs].reshape(-1, 3)
+    wanted = np.ones(columns, dtype=np.bool_)
+    counts = np.empty((STRIPS, columns), dtype=np.int64)
+    crowded = np.empty((STRIPS, columns), dtype=np.bool_)
+    room = np.empty((ROOM_ROWS, nx + 3 * WIDTH), dtype=np.float32)
+    passing = np.empty((TALL, nx), dtype=np.bool_)
+    for y in range(top, bottom, TALL):
+        n_strips = (min(TALL, bottom - y) + HEIGHT - 1) // HEIGHT
+        for strip in range(n_strips):
+            first_row, last_row = y + strip * HEIGHT, min(y + (strip + 1) * HEIGHT, bottom)
+            if only:
+                _find_wanted(frame.flags, first_row, last_row, only, wanted)
+            rows = passing[strip * HEIGHT : strip * HEIGHT + last_row - first_row]
+            _look_at_strip(frame, rule, first_row, last_row, only, wanted, room, rows, counts[strip])
+            _find_crowded(counts[strip], crowd, crowded[strip])
+        for k in range(columns if n_strips == STRIPS else 0):
+            if _count_true(crowded[:, k]) >= STRIPS - 1:
+                crowded[:, k] = False
+                x = k * WIDTH
+                runs = with_room(runs, 4 * n_runs, 4)
+                n_runs = append_block(runs, n_runs, y, x, min(WIDTH, nx - x), TALL)
+                _flag(frame.flags, passing, y, x, 0, TALL)
+                counts[:, k] = 0
+        for strip in range(n_strips):
+            first, last = strip * HEIGHT, min((strip + 1) * HEIGHT, bottom - y)
+            for k in range(columns):
+                x = k * WIDTH
+                if crowded[strip, k]:
+                    runs = with_room(runs, 4 * n_runs, 4)
+                    n_runs = append_block(runs, n_runs, y + first, x, min(WIDTH, nx - x), HEIGHT)
+                    _flag(frame.flags, passing, y, x, first, last)
+                elif counts[strip, k] > 0:
+                    pixels = with_room(pixels, n, counts[strip, k])
+                    n = _append_pixels(frame.flags, passing, y, x, first, last, pixels, n)
+    return pixels[:n], runs[: 4 * n_runs].reshape(-1, 4)
 
 
 @compiled
+def _look_at_strip(
+    frame: Frame,
+    rule: Rule,
+    top: int,
+    bottom: int,
+    only: np.uint8,
+    wanted: np.ndarray,
+    room: np.ndarray,
+    passing: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Find what may exceed the limit in some rows, and count it in each block."""
+    nx = frame.flags.shape[1]
+    counts[:] = 0
+    passing[:] = False
+    first, last = _next_blocks(wanted, 0)
+    while first < last:
+        left, right = first * WIDTH, min(last * WIDTH, nx)
+        bound = _bound_variance(frame, top, bottom, left, right, room)
+        for y in range(top, bottom):
+            row = passing[y - top, left:right]
+            _compare(frame, rule, y, left, right, bound, row, room[0])
+            if only:
+                _restrict(row, frame.flags[y, left:right], only)
+        counts[first:last] = _count(passing, left, right)
+        first, last = _next_blocks(wanted, last)
+
+
+@compiled
+def _find_wanted(flags: np.ndarray, top: int, bottom: int, only: np.uint8, wanted: np.ndarray) -> None:
+    """Tell which blocks of some rows have pixels with a flag."""
+    nx = flags.shape[1]
+    together = np.zeros(nx, dtype=np.uint8)
+    for y in range(top, bottom):
+        row = flags[y]
+        for x in range(nx):
+            together[x] |= row[x]
+    for k in range(wanted.size):
+        any_flag = NONE
+        for flag in together[k * WIDTH : (k + 1) * WIDTH]:
+            any_flag |= flag
+        wanted[k] = any_flag & only != 0
+
+
+@in_place
+def _next_blocks(wanted: np.ndarray, start: int) -> tuple[int, int]:
+    """Find blocks to look at together, from some block on.
+
+    Returns the first of them and the one after the last, which are the same if
+    there are none; a few that are not wanted may be between.
+    """
+    first = start
+    while first < wanted.size and not wanted[first]:
+        first += 1
+    last = first
+    for k in range(first, wanted.size):
+        if wanted[k]:
+            last = k + 1
+        elif k - last >= BRIDGE:
+            break
+    return first, last
+
+
+@in_place
+def _find_crowded(counts: np.ndarray, crowd: int, crowded: np.ndarray) -> None:
+    """Tell which blocks of a row have too many pixels, or are between such."""
+    for k in range(counts.size):
+        crowded[k] = counts[k] > crowd
+    for k in range(1, counts.size - 1):
+        crowded[k] |= (counts[k - 1] > crowd) & (counts[k + 1] > crowd)
+
+
+@in_place
+def _count_true(values: np.ndarray) -> int:
+    n = 0
+    for value in values:
+        n += value
+    return n
+
+
+@in_place
 def _restrict(passing: np.ndarray, flags: np.ndarray, only: np.uint8) -> None:
     """Let no pixel pass that lacks a flag."""
     for i in range(passing.size):
         passing[i] &= flags[i] & only != 0
 
 
-@compiled
-def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int) -> int:
+@in_place
+def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int, height: int) -> int:
     """Add a block to a list of runs, to the last run if it goes on there.
 
     Parameters
     ----------
-    runs : `numpy.ndarray`, (>= 3 * (n + 1),), int64
-        First row, first column and width of each run; changed in place.
+    runs : `numpy.ndarray`, (>= 4 * (n + 1),), int64
+        First row, first column, width and height of each run; changed in
+        place.
     n : `int`
         Count of runs.
-    top, left, width : `int`
-        First row, first column and width of the block.
+    top, left, width, height : `int`
+        First row, first column, width and height of the block.
 
     Returns
     -------
@@ -131,59 +242,81 @@ def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int) -> i
         Count of runs now.
     """
     if n > 0:
-        last = runs[3 * (n - 1) : 3 * n]
-        if last[0] == top and last[1] + last[2] == left and last[2] + width <= LONGEST:
+        last = runs[4 * (n - 1) : 4 * n]
+        goes_on = last[0] == top and last[3] == height and last[1] + last[2] == left
+        if goes_on and last[2] + width <= LONGEST:
             last[2] += width
             return n
-    runs[3 * n], runs[3 * n + 1], runs[3 * n + 2] = top, left, width
+    runs[4 * n], runs[4 * n + 1], runs[4 * n + 2], runs[4 * n + 3] = top, left, width, height
     return n + 1
 
 
-@compiled
+@in_place
 def _append_pixels(
-    flags: np.ndarray, block: np.ndarray, top: int, left: int, pixels: np.ndarray, n: int
+    flags: np.ndarray,
+    passing: np.ndarray,
+    top: int,
+    left: int,
+    first: int,
+    last: int,
+    pixels: np.ndarray,
+    n: int,
 ) -> int:
-    """Add the pixels of a block that pass, and are not masked, to a list."""
+    """Add the pixels of a block that pass, and are not masked, to a list.
+
+    The block is that of some rows after the top one.
+    """
     nx = flags.shape[1]
-    for r in range(block.shape[0]):
-        for c in range(block.shape[1]):
-            if block[r, c] and not flags[top + r, left + c] & BAD:
-                pixels[n] = (top + r) * nx + left + c
+    right = min(left + WIDTH, nx)
+    for r in range(first, last):
+        for x in range(left, right):
+            if passing[r, x] and not flags[top + r, x] & BAD:
+                pixels[n] = (top + r) * nx + x
                 n += 1
     return n
 
 
-@compiled
-def _flag(flags: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
+@in_place
+def _flag(flags: np.ndarray, passing: np.ndarray, top: int, left: int, first: int, last: int) -> None:
     """Make the pixels of a block that pass candidates."""
-    for r in range(block.shape[0]):
-        row, passing = flags[top + r, left : left + block.shape[1]], block[r]
+    right = min(left + WIDTH, flags.shape[1])
+    for r in range(first, last):
+        row, pass_here = flags[top + r, left:right], passing[r, left:right]
         for c in range(row.size):
-            row[c] |= CANDIDATE if passing[c] else NONE
+            row[c] |= CANDIDATE if pass_here[c] else NONE
 
 
 @compiled
-def _count(block: np.ndarray) -> int:
-    total = 0
-    for r in range(block.shape[0]):
-        row = block[r]
-        in_row = np.uint8(0)
-        for c in range(row.size):
-            in_row += np.uint8(row[c])
-        total += int(in_row)
-    return total
+def _count(passing: np.ndarray, left: int, right: int) -> np.ndarray:
+    """Count the pixels that pass in each block of some columns."""
+    nx = right - left
+    in_column = np.zeros(nx, dtype=np.uint8)
+    for r in range(passing.shape[0]):
+        row = passing[r, left:right]
+        for x in range(nx):
+            in_column[x] += np.uint8(row[x])
+    counts = np.empty((nx + WIDTH - 1) // WIDTH, dtype=np.int64)
+    for k in range(counts.size):
+        total = np.uint16(0)
+        for number in in_column[k * WIDTH : (k + 1) * WIDTH]:
+            total += np.uint16(number)
+        counts[k] = total
+    return counts
 
 
 @compiled
-def _bound_variance(frame: Frame, top: int, bottom: int, left: int, right: int, bound: np.ndarray) -> None:
+def _bound_variance(
+    frame: Frame, top: int, bottom: int, left: int, right: int, room: np.ndarray
+) -> np.ndarray:
     """Find the least variance in reach of each column of a strip of rows.
 
     NaN is passed over: where all are NaN, so is the noise.
     """
     ny, nx = frame.flags.shape
     first = max(left - REACH, 0)
-    last = min(right + REACH, nx)
-    least = np.full(right - left + 2 * REACH, INFINITY)
+    last = min(whole_vectors(right + REACH - first) + first, nx)
+    least = room[0, : whole_vectors(right - left + 2 * REACH) + WIDTH]
+    least[:] = INFINITY
     target = least[first - left + REACH : last - left + REACH]
     for y in range(max(top - REACH, 0), min(bottom + REACH, ny)):
         values = frame.variance[y, first:last]
@@ -203,14 +336,14 @@ def _bound_variance(frame: Frame, top: int, bottom: int, left: int, right: int, 
             if flags[i] & COSMIC_RAY:
                 value = variance_at(frame, y, first + i)
                 target[i] = value if value < target[i] else target[i]
-    of_two = np.empty(least.size - 1, dtype=np.float32)
-    of_four = np.empty(least.size - 3, dtype=np.float32)
-    _lesser(least, 1, of_two)
-    _lesser(of_two, 2, of_four)
-    _lesser(of_four, 3, bound)
+    n = whole_vectors(right - left)
+    _lesser(least, 1, room[1, : n + 5])
+    _lesser(room[1], 2, room[2, : n + 3])
+    _lesser(room[2], 3, room[3, :n])
+    return room[3, : right - left]
 
 
-@compiled
+@in_place
 def _lesser(values: np.ndarray, distance: int, lesser: np.ndarray) -> None:
     """Find the lesser of each number and the one some places behind."""
     behind = values[distance:]
@@ -218,9 +351,16 @@ def _lesser(values: np.ndarray, distance: int, lesser: np.ndarray) -> None:
         lesser[i] = behind[i] if behind[i] < values[i] else values[i]
 
 
-@compiled
+@in_place
 def _compare(
-    frame: Frame, rule: Rule, y: int, left: int, right: int, bound: np.ndarray, passing: np.ndarray
+    frame: Frame,
+    rule: Rule,
+    y: int,
+    left: int,
+    right: int,
+    bound: np.ndarray,
+    passing: np.ndarray,
+    room: np.ndarray,
 ) -> None:
     """Tell which pixels of a row may exceed the limit.
 
@@ -229,7 +369,7 @@ def _compare(
     """
     ny, nx = frame.flags.shape
     image = frame.image
-    laplacian = np.empty(right - left, dtype=np.float32)
+    laplacian = room[: right - left]
     first = max(left, 1)
     last = min(right, nx - 1)
     if 0 < y < ny - 1 and first < last:
@@ -245,11 +385,16 @@ def _compare(
         laplacian[0] = laplacian_at(image, y, 0)
     if right == nx:
         laplacian[nx - 1 - left] = laplacian_at(image, y, nx - 1)
-    sky = frame.sky[y, left:right] if frame.sky.size > 0 else frame.sky[0:0].ravel()
     factor = FOUR * rule.limit * rule.limit * MARGIN
     if rule.limit < 0:
         factor = -INFINITY
+    if frame.sky.size > 0:
+        sky = frame.sky[y, left:right]
+        for i in range(laplacian.size):
+            variance = bound[i] + sky[i]
+            variance = SMALLEST_VARIANCE if variance < SMALLEST_VARIANCE else variance
+            passing[i] = laplacian[i] * laplacian[i] >= factor * variance
+        return
     for i in range(laplacian.size):
-        variance = bound[i] + sky[i] if sky.size > 0 else bound[i]
-        variance = SMALLEST_VARIANCE if variance < SMALLEST_VARIANCE else variance
+        variance = SMALLEST_VARIANCE if bound[i] < SMALLEST_VARIANCE else bound[i]
         passing[i] = laplacian[i] * laplacian[i] >= factor * variance

@@ -15,7 +15,7 @@ __all__ = ["CLEAN_TYPES", "HALF", "clean", "clean_to_zero", "put"]
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import BAD, COSMIC_RAY, Frame, store_variance, variance_at
 from .medians import quickselect
 
@@ -44,7 +44,7 @@ WEIGHTS = np.array(
 ZERO = np.float32(0)
 
 
-@compiled
+@in_place
 def _average(values: np.ndarray, weights: np.ndarray, n: int, clean_type: int) -> np.float32:
     """Combine the values of good neighbours."""
     if clean_type == MEDMASK:

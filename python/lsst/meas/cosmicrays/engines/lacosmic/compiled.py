@@ -11,13 +11,18 @@
 
 from __future__ import annotations
 
-__all__ = ["compiled", "inlined"]
+__all__ = ["compiled", "in_place", "inlined"]
 
 from numba import njit
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=True)
 """Compile once and for all, to machine code that needs no interpreter lock and
 rounds every operation as written (no ``fastmath``)."""
+
+in_place = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+"""The same for functions that make no arrays, and neither return nor keep any.
+No references are counted in them: on short rows that takes as long as the work
+does, and longer if another thread has the same array."""
 
 inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 """The same for small functions in the innermost loops."""

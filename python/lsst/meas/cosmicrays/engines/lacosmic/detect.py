@@ -20,9 +20,9 @@ __all__ = ["RUNS", "clear_near", "crowded_runs", "exceed", "forget", "learn", "l
 
 import numpy as np
 
-from .candidates import HEIGHT, LONGEST, WIDTH, append_block, find_candidates
-from .compiled import compiled
-from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, KNOWN, NEAR, Frame
+from .candidates import HEIGHT, LONGEST, TALL, WIDTH, append_block, find_candidates
+from .compiled import compiled, in_place
+from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, KNOWN, NEAR, Frame
 from .lists import with_room
 from .patches import Patches, new_scratch
 from .steps import (
@@ -42,6 +42,7 @@ from .steps import (
 RUNS = 16
 """Runs that are tested at a time."""
 
+NONE = np.uint8(0)
 ZERO = np.float32(0)
 TWO = np.float32(2)
 SMALLEST_FINE_STRUCTURE = np.float32(0.01)
@@ -57,8 +58,9 @@ MARGIN = np.float32(1 + 1e-5)
 """Factor of the Laplacian of what may be no star, for rounding."""
 
 
-def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndarray:
-    """Find the pixels of some boxes that are CR pixels by themselves.
+@compiled
+def scan(frame: Frame, rule: Rule, top: int, bottom: int, only: np.uint8) -> np.ndarray:
+    """Find the pixels of some rows that are CR pixels by themselves.
 
     S is an upper bound of S', and quicker to find; so is the fine structure,
     unless it takes a matched filter.
@@ -69,8 +71,8 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndar
         State of the image.
     rule : `Rule`
         What makes a CR pixel.
-    boxes : `numpy.ndarray`, (n, 4), int64
-        First row and column of each box, and those after its last.
+    top, bottom : `int`
+        First row, a multiple of `HEIGHT`, and the one after the last.
     only : `numpy.uint8`
         Flag that a pixel must have to be looked at; zero for all.
 
@@ -79,11 +81,12 @@ def scan(frame: Frame, rule: Rule, boxes: np.ndarray, only: np.uint8) -> np.ndar
     found : `numpy.ndarray`, (m,), int64
         CR pixels, numbered ``y * nx + x``, in no particular order.
     """
-    pixels, runs = find_candidates(frame, rule, boxes, only)
+    pixels, runs = find_candidates(frame, rule, top, bottom, only)
     found, sharp, structures = _find_in_runs(frame, rule, runs, only)
     return np.concatenate((found, _find_sharp(frame, rule, sharp, structures), _find(frame, rule, pixels)))
 
 
+@compiled
 def _find(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some."""
     ratios, noises = signal_to_noise(frame, rule, pixels)
@@ -94,12 +97,14 @@ def _find(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     return _confirm(frame, rule, pixels, ratios, fine_structure(frame, rule, pixels), noises)
 
 
+@compiled
 def _find_sharp(frame: Frame, rule: Rule, pixels: np.ndarray, structures: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some with known fine structure."""
     ratios, noises = signal_to_noise(frame, rule, pixels)
     return _confirm(frame, rule, pixels, ratios, structures, noises)
 
 
+@compiled
 def _confirm(
     frame: Frame,
     rule: Rule,
@@ -115,6 +120,7 @@ def _confirm(
     return pixels[_are_sharp(significances, structures, noises, rule)]
 
 
+@compiled
 def _confirm_by_filter(frame: Frame, rule: Rule, pixels: np.ndarray, noises: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some, with S' found before the filter."""
     significances = significance(frame, rule, pixels, 1, 1).ravel()
@@ -134,7 +140,7 @@ def _are_sharp(
     return sharp
 
 
-@compiled
+@in_place
 def _tell_sharp(
     significances: np.ndarray,
     structures: np.ndarray,
@@ -175,14 +181,14 @@ def _find_in_runs(
     nx = frame.flags.shape[1]
     half = half_of(rule)
     crowd = SHARP_CROWD if rule.separable else SHARP_SQUARE_CROWD
-    room = HEIGHT * LONGEST
+    room = TALL * LONGEST
     found = np.empty(room, dtype=np.int64)
     pixels = np.empty(room, dtype=np.int64)
     structures = np.empty(room, dtype=np.float32)
     n = m = 0
-    scratch = new_scratch(HEIGHT, LONGEST, 1, 6)
-    fine = new_scratch(HEIGHT, LONGEST, 1, reach_of(rule))
-    buffer = np.empty((HEIGHT, LONGEST), dtype=np.bool_)
+    scratch = new_scratch(TALL, LONGEST, 1, 6, rule.separable)
+    fine = new_scratch(TALL, LONGEST, 1, reach_of(rule), rule.separable)
+    buffer = np.empty((TALL, LONGEST), dtype=np.bool_)
     for run in runs:
         patches = _patch(frame.flags, run)
         height, width = patches.height, patches.width
@@ -190,15 +196,10 @@ def _find_in_runs(
         find_fine_structure(frame, rule, patches, fine)
         find_laplacian(frame.image, patches, 0, scratch.raw, scratch.signal)
         n_sharp = _take_candidates(frame.flags, rule, run, scratch.signal, fine.result, sharp)
-        if n_sharp * WIDTH <= crowd * width:
+        if n_sharp * WIDTH * HEIGHT <= crowd * width * height:
             pixels = with_room(pixels, m, n_sharp)
             structures = with_room(structures, m, n_sharp)
-            for r in range(height):
-                for c in range(width):
-                    if sharp[r, c]:
-                        pixels[m] = (run[0] + r) * nx + run[1] + c
-                        structures[m] = fine.result[r, c]
-                        m += 1
+            m = _append_sharp(sharp, fine.result, run[0] * nx + run[1], nx, pixels, structures, m)
             continue
         find_signal_to_noise(frame, rule, patches, half, scratch)
         ratios = scratch.signal[half : half + height, half : half + width]
@@ -210,16 +211,46 @@ def _find_in_runs(
         if not _any_sharp(scratch.result, fine.result, noises, rule, sharp):
             continue
         found = with_room(found, n, room)
-        for r in range(height):
-            flags = frame.flags[run[0] + r, run[1] : run[1] + width]
-            for c in range(width):
-                if sharp[r, c] and flags[c] & (BAD | only) == only:
-                    found[n] = (run[0] + r) * nx + run[1] + c
-                    n += 1
+        n = _append_found(sharp, frame.flags, run, only, found, n)
     return found[:n], pixels[:m], structures[:m]
 
 
-@compiled
+@in_place
+def _append_sharp(
+    sharp: np.ndarray,
+    structures: np.ndarray,
+    corner: int,
+    nx: int,
+    pixels: np.ndarray,
+    of_pixels: np.ndarray,
+    n: int,
+) -> int:
+    """Add the sharp pixels of a patch, and their fine structure, to lists."""
+    for r in range(sharp.shape[0]):
+        for c in range(sharp.shape[1]):
+            if sharp[r, c]:
+                pixels[n] = corner + r * nx + c
+                of_pixels[n] = structures[r, c]
+                n += 1
+    return n
+
+
+@in_place
+def _append_found(
+    sharp: np.ndarray, flags: np.ndarray, run: np.ndarray, only: np.uint8, found: np.ndarray, n: int
+) -> int:
+    """Add the sharp pixels of a run that are looked at, and good, to a list."""
+    for r in range(sharp.shape[0]):
+        y = run[0] + r
+        for c in range(sharp.shape[1]):
+            x = run[1] + c
+            if sharp[r, c] and flags[y, x] & (BAD | only) == only:
+                found[n] = y * flags.shape[1] + x
+                n += 1
+    return n
+
+
+@in_place
 def _take_candidates(
     flags: np.ndarray,
     rule: Rule,
@@ -255,7 +286,7 @@ def _take_candidates(
     return n
 
 
-@compiled
+@in_place
 def _any_sharp(
     significances: np.ndarray, structures: np.ndarray, noises: np.ndarray, rule: Rule, sharp: np.ndarray
 ) -> bool:
@@ -271,7 +302,8 @@ def _any_sharp(
 @compiled
 def _patch(flags: np.ndarray, run: np.ndarray) -> Patches:
     """Return the patch of an image that a run covers."""
-    return Patches(run[0:1], run[1:2], min(HEIGHT, flags.shape[0] - run[0]), run[2])
+    corner = np.full(1, run[0] * flags.shape[1] + run[1])
+    return Patches(run[0:1], run[1:2], corner, min(run[3], flags.shape[0] - run[0]), run[2])
 
 
 @compiled
@@ -283,10 +315,11 @@ def learn(frame: Frame, rule: Rule, runs: np.ndarray) -> None:
     frame, rule
         As for `scan`; the flags `KNOWN`, `ABOVE` and `ABOVE_NEIGHBOUR` of the
         pixels are set.
-    runs : `numpy.ndarray`, (n, 3), int64
-        First row, first column and width of each.
+    runs : `numpy.ndarray`, (n, 4), int64
+        First row, first column, width and height of each, not more than
+        `HEIGHT` high.
     """
-    scratch = new_scratch(HEIGHT, LONGEST, 1, 6)
+    scratch = new_scratch(HEIGHT, LONGEST, 1, 6, rule.separable)
     for run in runs:
         patches = _patch(frame.flags, run)
         find_significance(frame, rule, patches, scratch)
@@ -321,7 +354,7 @@ def _corners_to_learn(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return corners[:n]
 
 
-@compiled
+@in_place
 def _record_all(flags: np.ndarray, rule: Rule, corners: np.ndarray, significances: np.ndarray) -> None:
     """Set flags of the pixels of small blocks that tell what they exceed."""
     nx = flags.shape[1]
@@ -329,7 +362,7 @@ def _record_all(flags: np.ndarray, rule: Rule, corners: np.ndarray, significance
         _record(flags, rule, corners[i] // nx, corners[i] % nx, significances[i])
 
 
-@compiled
+@in_place
 def _any_unknown(flags: np.ndarray, y: int, x: int) -> bool:
     """Tell whether a pixel or any of its neighbours is unknown."""
     for row in range(y - 1, y + 2):
@@ -339,7 +372,7 @@ def _any_unknown(flags: np.ndarray, y: int, x: int) -> bool:
     return False
 
 
-@compiled
+@in_place
 def _record(flags: np.ndarray, rule: Rule, top: int, left: int, significances: np.ndarray) -> None:
     """Set flags of the pixels of a block that tell what they exceed."""
     for r in range(significances.shape[0]):
@@ -391,63 +424,81 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int) -> np.ndarra
 
     Returns
     -------
-    runs : `numpy.ndarray`, (m, 3), int64
-        First row, first column and width of runs of blocks.
+    runs : `numpy.ndarray`, (m, 4), int64
+        First row, first column, width and height of runs of blocks.
     """
     ny, nx = flags.shape
     counts = np.zeros(((ny + HEIGHT - 1) // HEIGHT, (nx + WIDTH - 1) // WIDTH), dtype=np.int64)
     for pixel in pixels:
         y, x = pixel // nx, pixel % nx
         counts[y // HEIGHT, x // WIDTH] += not flags[y, x] & KNOWN
-    runs = np.empty(24, dtype=np.int64)
+    runs = np.empty(32, dtype=np.int64)
     n = 0
     for row in range(counts.shape[0]):
         for column in range(counts.shape[1]):
             if counts[row, column] > crowd:
                 left = column * WIDTH
-                runs = with_room(runs, 3 * n, 3)
-                n = append_block(runs, n, row * HEIGHT, left, min(WIDTH, nx - left))
-    return runs[: 3 * n].reshape(-1, 3)
+                runs = with_room(runs, 4 * n, 4)
+                n = append_block(runs, n, row * HEIGHT, left, min(WIDTH, nx - left), HEIGHT)
+    return runs[: 4 * n].reshape(-1, 4)
 
 
-@compiled
-def forget(flags: np.ndarray, pixels: np.ndarray, reach: int) -> None:
+@in_place
+def forget(
+    flags: np.ndarray, pixels: np.ndarray, reach: int, growth: int, all_grow: bool, top: int, bottom: int
+) -> None:
     """Forget what depends on pixels that changed.
 
     Parameters
     ----------
     flags : `numpy.ndarray`, (ny, nx), uint8
-        Flags, changed in place: what depends on the pixels becomes `NEAR`, and
-        it is no longer `KNOWN` what it exceeds.
+        Flags, changed in place: it is no longer `KNOWN` what the pixels that
+        depend on them exceed, and they become `NEAR`, as do pixels from which
+        CRs may grow to them.
     pixels : `numpy.ndarray`, (n,), int64
         Pixels that changed.
     reach : `int`
         How far from them what depends on them is.
+    growth : `int`
+        How much farther pixels are that CRs may grow from.
+    all_grow : `bool`
+        Whether CRs may also grow from what is no CR pixel.
+    top, bottom : `int`
+        First row of flags to change, and the one after the last.
     """
-    ny, nx = flags.shape
+    nx = flags.shape[1]
+    far = reach + growth
     for pixel in pixels:
-        y, x = pixel // nx, pixel % nx
+        y = pixel // nx
+        if y + far < top or y - far >= bottom:
+            continue
+        x = pixel - y * nx
         left, right = max(x - reach, 0), min(x + reach + 1, nx)
-        for row in range(max(y - reach, 0), min(y + reach + 1, ny)):
+        far_left, far_right = max(x - far, 0), min(x + far + 1, nx)
+        for row in range(max(y - far, top), min(y + far + 1, bottom)):
+            around = flags[row, far_left:far_right]
+            for i in range(around.size):
+                may_grow = all_grow | (around[i] & COSMIC_RAY != 0)
+                around[i] |= NEAR if may_grow else NONE
+            if abs(row - y) > reach:
+                continue
             around = flags[row, left:right]
             for i in range(around.size):
                 around[i] = around[i] & ~(KNOWN | ABOVE | ABOVE_NEIGHBOUR) | NEAR
 
 
-@compiled
-def clear_near(flags: np.ndarray, boxes: np.ndarray) -> None:
-    """Let no pixel of some boxes be `NEAR`.
+@in_place
+def clear_near(flags: np.ndarray, top: int, bottom: int) -> None:
+    """Let no pixel of some rows be `NEAR`.
 
     Parameters
     ----------
     flags : `numpy.ndarray`, (ny, nx), uint8
         Flags, changed in place.
-    boxes : `numpy.ndarray`, (n, 4), int64
-        As for `scan`.
+    top, bottom : `int`
+        First row and the one after the last.
     """
-    for b in range(boxes.shape[0]):
-        top, left, bottom, right = boxes[b]
-        for y in range(top, bottom):
-            row = flags[y, left:right]
-            for i in range(row.size):
-                row[i] &= ~NEAR
+    for y in range(top, bottom):
+        row = flags[y]
+        for i in range(row.size):
+            row[i] &= ~NEAR

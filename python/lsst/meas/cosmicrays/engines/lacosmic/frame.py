@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import compiled, inlined
+from .compiled import compiled, in_place, inlined
 
 BAD = np.uint8(1)
 """Flag of a pixel that is masked: no CR pixel, not used to clean others."""
@@ -60,7 +60,7 @@ NEAR = np.uint8(32)
 CANDIDATE = np.uint8(128)
 """Flag of a pixel of a crowded block that may exceed the limit."""
 
-TILE = 32
+TILE = 8
 """Side of the tiles in which the variance of CR pixels is stored."""
 
 NOTHING = np.float32(-0.0)
@@ -175,7 +175,7 @@ def positive_laplacian(
     return ((first + fourth) + (third + second)) * QUARTER
 
 
-@compiled
+@in_place
 def laplacian_at(image: np.ndarray, y: int, x: int) -> np.float32:
     """Return the positive part of the Laplacian of any pixel of an image.
 
@@ -201,7 +201,7 @@ def laplacian_at(image: np.ndarray, y: int, x: int) -> np.float32:
     return ((first + fourth) + (third + second)) * QUARTER
 
 
-@compiled
+@in_place
 def _subpixel(image: np.ndarray, row: int, column: int) -> np.float32:
     """Laplacian of a subpixel, clipped at zero.
 

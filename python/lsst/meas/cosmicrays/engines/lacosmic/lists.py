@@ -7,7 +7,7 @@
 # for details of code ownership.
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of the pixels of an image, and of boxes around them.
+"""Lists of the pixels of an image.
 
 Pixels are numbered in scan order, ``y * nx + x``.
 """
@@ -15,7 +15,6 @@ Pixels are numbered in scan order, ``y * nx + x``.
 from __future__ import annotations
 
 __all__ = [
-    "boxes_around",
     "clear_flag",
     "flagged_near",
     "give_slots",
@@ -26,12 +25,8 @@ __all__ = [
 
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import BAD, COSMIC_RAY, TILE, VISITED
-
-REGION = TILE // 2
-"""Side of the squares of an image that are looked at again together; not less
-than half the width of the blocks that are tested together."""
 
 
 @compiled
@@ -165,7 +160,7 @@ def clear_flag(flags: np.ndarray, flag: np.uint8, pixels: np.ndarray) -> None:
         view[pixel] &= ~flag
 
 
-@compiled
+@in_place
 def give_slots(slots: np.ndarray, n: int, pixels: np.ndarray, nx: int) -> int:
     """Give numbers to the tiles of some pixels that have none yet.
 
@@ -192,47 +187,3 @@ def give_slots(slots: np.ndarray, n: int, pixels: np.ndarray, nx: int) -> int:
             slots[row, column] = n
             n += 1
     return n
-
-
-@compiled
-def boxes_around(pixels: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
-    """Cover the surroundings of some pixels with boxes.
-
-    Parameters
-    ----------
-    pixels : `numpy.ndarray`, (n,), int64
-        Pixels.
-    reach : `int`
-        How far around each of them is to be covered.
-    shape : `tuple` [`int`, `int`]
-        Shape of the image.
-
-    Returns
-    -------
-    boxes : `numpy.ndarray`, (m, 4), int64
-        First row and column of each box, and those after its last: runs of
-        squares.
-    """
-    ny, nx = shape
-    wanted = np.zeros(((ny + REGION - 1) // REGION, (nx + REGION - 1) // REGION), dtype=np.bool_)
-    for pixel in pixels:
-        y = pixel // nx
-        x = pixel % nx
-        bottom = min(y + reach, ny - 1) // REGION
-        right = min(x + reach, nx - 1) // REGION
-        for row in range(max(y - reach, 0) // REGION, bottom + 1):
-            for column in range(max(x - reach, 0) // REGION, right + 1):
-                wanted[row, column] = True
-    boxes = np.empty((wanted.sum(), 4), dtype=np.int64)
-    n = 0
-    for row in range(wanted.shape[0]):
-        for column in range(wanted.shape[1]):
-            if not wanted[row, column]:
-                continue
-            right = min((column + 1) * REGION, nx)
-            if column > 0 and wanted[row, column - 1]:
-                boxes[n - 1, 3] = right
-                continue
-            boxes[n] = (row * REGION, column * REGION, min((row + 1) * REGION, ny), right)
-            n += 1
-    return boxes[:n]

@@ -14,8 +14,9 @@ from __future__ import annotations
 __all__ = ["set_mask"]
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
-from .compiled import compiled
+from .compiled import compiled, in_place
 from .frame import BAD
 from .steps import large_scale
 from .threads import Threads
@@ -30,6 +31,9 @@ NONE = np.uint8(0)
 
 BLOCK = 64
 """Pixels of a row that are looked at together."""
+
+GROWTH = 2
+"""Pixels by which a saturated star is grown, twice."""
 
 GROWN = np.uint8(32)
 """Flag of a pixel of a saturated star, grown once."""
@@ -62,16 +66,27 @@ def set_mask(
         Threads to use.
     """
     surroundings = np.float32(float(level) / 10.0)
-    if any(threads.over_rows(lambda top, bottom: _any_reaches(image, top, bottom, level))):
+    rows = np.zeros(flags.shape[0], dtype=np.bool_)
+    threads.over_rows(lambda top, bottom: _find_reaching(image, top, bottom, level, rows))
+    if rows.any():
         threads.over_rows(
-            lambda top, bottom: _mark_saturated(image, flags, top, bottom, level, surroundings, separable)
+            lambda top, bottom: _mark_saturated(image, flags, top, bottom, level, surroundings, separable, rows)
         )
-        threads.over_rows(lambda top, bottom: _grow_saturated(flags, top, bottom, SATURATED, GROWN))
-        threads.over_rows(lambda top, bottom: _grow_saturated(flags, top, bottom, GROWN, BAD))
+        for source, target in ((SATURATED, GROWN), (GROWN, BAD)):
+            rows = binary_dilation(rows, iterations=GROWTH)
+            _grow_rows(flags, rows, source, target, threads)
     if given is not None:
         threads.over_rows(lambda top, bottom: _mark_given(flags[top:bottom], given[top:bottom]))
         threads.over_rows(lambda top, bottom: _grow_given(flags, top, bottom))
-    threads.over_rows(lambda top, bottom: np.bitwise_and(flags[top:bottom], BAD, out=flags[top:bottom]))
+    if given is not None or rows.any():
+        threads.over_rows(lambda top, bottom: np.bitwise_and(flags[top:bottom], BAD, out=flags[top:bottom]))
+
+
+def _grow_rows(
+    flags: np.ndarray, rows: np.ndarray, source: np.uint8, target: np.uint8, threads: Threads
+) -> None:
+    """Grow a flag in the rows that it may reach."""
+    threads.over_rows(lambda top, bottom: _grow_saturated(flags, top, bottom, source, target, rows))
 
 
 @np.errstate(invalid="ignore")
@@ -79,7 +94,7 @@ def _mark_given(flags: np.ndarray, given: np.ndarray) -> None:
     flags[given.astype(np.uint8) != 0] |= GIVEN
 
 
-@compiled
+@in_place
 def _count_reaching(row: np.ndarray, level: np.float32) -> np.int32:
     n = np.int32(0)
     for x in range(row.size):
@@ -87,12 +102,11 @@ def _count_reaching(row: np.ndarray, level: np.float32) -> np.int32:
     return n
 
 
-@compiled
-def _any_reaches(image: np.ndarray, top: int, bottom: int, level: np.float32) -> bool:
+@in_place
+def _find_reaching(image: np.ndarray, top: int, bottom: int, level: np.float32, rows: np.ndarray) -> None:
+    """Tell which rows have pixels that reach a level."""
     for y in range(top, bottom):
-        if _count_reaching(image[y], level) > 0:
-            return True
-    return False
+        rows[y] = _count_reaching(image[y], level) > 0
 
 
 @compiled
@@ -104,13 +118,14 @@ def _mark_saturated(
     level: np.float32,
     surroundings: np.float32,
     separable: bool,
+    rows: np.ndarray,
 ) -> None:
-    """Flag the pixels of some rows that are in a saturated star."""
+    """Flag the pixels that are in a saturated star, in the rows that may have some."""
     nx = image.shape[1]
     corners = np.empty((bottom - top) * (nx // BLOCK + 1), dtype=np.int64)
     n = 0
     for y in range(top, bottom):
-        for x in range(0, nx, BLOCK):
+        for x in range(0, nx if rows[y] else 0, BLOCK):
             if _count_reaching(image[y, x : x + BLOCK], level) > 0:
                 corners[n] = y * nx + x
                 n += 1
@@ -145,8 +160,10 @@ def _grow_given(flags: np.ndarray, top: int, bottom: int) -> None:
 
 
 @compiled
-def _grow_saturated(flags: np.ndarray, top: int, bottom: int, source: np.uint8, target: np.uint8) -> None:
-    """Grow a flag by a disc of 21 pixels.
+def _grow_saturated(
+    flags: np.ndarray, top: int, bottom: int, source: np.uint8, target: np.uint8, rows: np.ndarray
+) -> None:
+    """Grow a flag by a disc of 21 pixels, in the rows that it may reach.
 
     In the two rows and columns next to the edge nothing is added.
     """
@@ -154,6 +171,8 @@ def _grow_saturated(flags: np.ndarray, top: int, bottom: int, source: np.uint8, 
     wide = np.empty(nx, dtype=np.uint8)
     narrow = np.empty(nx, dtype=np.uint8)
     for y in range(top, bottom):
+        if not rows[y]:
+            continue
         row = flags[y]
         for x in range(nx):
             row[x] |= target if row[x] & source else NONE

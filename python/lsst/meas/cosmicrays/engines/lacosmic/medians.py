@@ -31,7 +31,7 @@ __all__ = [
 
 import numpy as np
 
-from .compiled import compiled, inlined
+from .compiled import in_place, inlined
 
 Number = np.float32
 
@@ -94,7 +94,7 @@ def _sort2(a: Number, b: Number) -> tuple[Number, Number]:
     return (b if a > b else a), (a if a > b else b)
 
 
-@compiled
+@in_place
 def median5(p0: Number, p1: Number, p2: Number, p3: Number, p4: Number) -> Number:
     """Return the median of 5 numbers."""
     p0, p1 = _sort2(p0, p1)
@@ -107,7 +107,7 @@ def median5(p0: Number, p1: Number, p2: Number, p3: Number, p4: Number) -> Numbe
     return p2
 
 
-@compiled
+@in_place
 def median7(p0: Number, p1: Number, p2: Number, p3: Number, p4: Number, p5: Number, p6: Number) -> Number:
     """Return the median of 7 numbers."""
     p0, p5 = _sort2(p0, p5)
@@ -126,7 +126,7 @@ def median7(p0: Number, p1: Number, p2: Number, p3: Number, p4: Number, p5: Numb
     return p3
 
 
-@compiled
+@in_place
 def median9(
     p0: Number,
     p1: Number,
@@ -161,7 +161,7 @@ def median9(
     return p4
 
 
-@compiled
+@in_place
 def network_median(network: np.ndarray, values: np.ndarray, m: int) -> None:
     """Bring the median of each column of some values to their middle row.
 
@@ -183,7 +183,7 @@ def network_median(network: np.ndarray, values: np.ndarray, m: int) -> None:
             second[i] = high
 
 
-@compiled
+@in_place
 def quickselect(values: np.ndarray, n: int) -> Number:
     """Return the lower median of the first numbers of an array.
 

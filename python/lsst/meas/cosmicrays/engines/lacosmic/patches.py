@@ -39,7 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import compiled, inlined
+from .compiled import compiled, in_place, inlined
 from .frame import COSMIC_RAY, TILE, Frame, variance_at
 from .medians import (
     MEDIAN9,
@@ -68,6 +68,9 @@ class Patches(NamedTuple):
     lefts: np.ndarray
     """First column of each, (lanes,) int64."""
 
+    corners: np.ndarray
+    """First pixel of each, numbered ``y * nx + x``, (lanes,) int64."""
+
     height: int
     """Rows of each."""
 
@@ -85,7 +88,8 @@ class Scratch(NamedTuple):
     result: np.ndarray
 
     window: np.ndarray
-    """Sorted windows, (49, columns of a patch array) float32."""
+    """Sorted windows, (49, columns of a patch array) float32; of separable
+    medians none."""
 
 
 @inlined
@@ -106,7 +110,7 @@ def whole_vectors(n: int) -> int:
 
 
 @compiled
-def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
+def new_scratch(height: int, width: int, lanes: int, reach: int, separable: bool) -> Scratch:
     """Return arrays for patches and what surrounds them.
 
     Parameters
@@ -115,6 +119,8 @@ def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
         Size and number of the patches.
     reach : `int`
         How far beyond the patches the filters see.
+    separable : `bool`
+        Whether medians are separable.
 
     Returns
     -------
@@ -128,11 +134,11 @@ def new_scratch(height: int, width: int, lanes: int, reach: int) -> Scratch:
         np.zeros(shape, dtype=np.float32),
         np.zeros(shape, dtype=np.float32),
         np.zeros(shape, dtype=np.float32),
-        np.zeros((49, shape[1]), dtype=np.float32),
+        np.zeros((0 if separable else 49, shape[1]), dtype=np.float32),
     )
 
 
-@compiled
+@in_place
 def touches_edge(patches: Patches, lane: int, reach: int, shape: tuple[int, int]) -> bool:
     """Tell whether a patch is near the edge of the image.
 
@@ -172,12 +178,18 @@ def gather_image(image: np.ndarray, patches: Patches, reach: int, target: np.nda
     target : `numpy.ndarray`, float32
         Patch array to fill.
     """
+    if patches.tops.size > 1 and not _any_touches_edge(patches, reach, image.shape):
+        _gather_lanes(image.ravel(), image.shape[1], patches, reach, target)
+    else:
+        _gather_rows(image, patches, reach, target)
+
+
+@in_place
+def _gather_rows(image: np.ndarray, patches: Patches, reach: int, target: np.ndarray) -> None:
+    """Copy patches one by one, whether they are off the edges or not."""
     ny, nx = image.shape
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
-    if lanes > 1 and not _any_touches_edge(patches, reach, image.shape):
-        _gather_lanes(image, patches, reach, target)
-        return
     for lane in range(lanes):
         top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
         first, last = max(left, 0), min(left + width, nx)
@@ -185,11 +197,18 @@ def gather_image(image: np.ndarray, patches: Patches, reach: int, target: np.nda
             row = target[r]
             source = image[min(max(top + r, 0), ny - 1)]
             if lanes == 1:
-                row[first - left : last - left] = source[first:last]
+                _copy(source[first:last], row[first - left : last - left])
                 _extend(row, first - left, last - left, width)
                 continue
             for c in range(width):
                 row[c * lanes + lane] = source[min(max(left + c, 0), nx - 1)]
+
+
+@in_place
+def _copy(source: np.ndarray, target: np.ndarray) -> None:
+    """Copy numbers to the beginning of a row."""
+    for i in range(source.size):
+        target[i] = source[i]
 
 
 @inlined
@@ -201,7 +220,7 @@ def _extend(row: np.ndarray, first: int, last: int, width: int) -> None:
         row[c] = row[last - 1]
 
 
-@compiled
+@in_place
 def _any_touches_edge(patches: Patches, reach: int, shape: tuple[int, int]) -> bool:
     for lane in range(patches.tops.size):
         if touches_edge(patches, lane, reach, shape):
@@ -209,18 +228,16 @@ def _any_touches_edge(patches: Patches, reach: int, shape: tuple[int, int]) -> b
     return False
 
 
-@compiled
-def _gather_lanes(image: np.ndarray, patches: Patches, reach: int, target: np.ndarray) -> None:
+@in_place
+def _gather_lanes(pixels: np.ndarray, nx: int, patches: Patches, reach: int, target: np.ndarray) -> None:
     """Copy patches that are off the edges, with lanes in the inner loop."""
     lanes = patches.tops.size
-    pixels = image.ravel()
-    first = (patches.tops - reach) * image.shape[1] + patches.lefts - reach
     for r in range(patches.height + 2 * reach):
         for c in range(patches.width + 2 * reach):
-            shift = r * image.shape[1] + c
+            shift = (r - reach) * nx + c - reach
             row = target[r, c * lanes : c * lanes + lanes]
             for lane in range(lanes):
-                row[lane] = pixels[first[lane] + shift]
+                row[lane] = pixels[patches.corners[lane] + shift]
 
 
 @compiled
@@ -234,17 +251,30 @@ def gather_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarr
     patches, reach, target
         As for `gather_image`.
     """
+    if patches.tops.size > 1 and not _any_touches_edge(patches, reach, frame.flags.shape):
+        _gather_lanes(frame.variance.ravel(), frame.flags.shape[1], patches, reach, target)
+        _scale_variance(frame, patches, reach, target)
+        _insert_stored(frame, patches, reach, target)
+    else:
+        _gather_rows_of_variance(frame, patches, reach, target)
+
+
+@in_place
+def _scale_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
+    """Make variances of what patches of a plane hold."""
+    n = (patches.width + 2 * reach) * patches.tops.size
+    for r in range(patches.height + 2 * reach):
+        row = target[r]
+        for i in range(n):
+            row[i] = row[i] * frame.scale + frame.offset
+
+
+@in_place
+def _gather_rows_of_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
+    """Copy patches of the variance, as `_gather_rows` those of an image."""
     ny, nx = frame.flags.shape
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
-    if lanes > 1 and not _any_touches_edge(patches, reach, frame.flags.shape):
-        _gather_lanes(frame.variance, patches, reach, target)
-        for r in range(height):
-            row = target[r]
-            for i in range(width * lanes):
-                row[i] = row[i] * frame.scale + frame.offset
-        _insert_stored(frame, patches, reach, target)
-        return
     for lane in range(lanes):
         top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
         first, last = max(left, 0), min(left + width, nx)
@@ -262,7 +292,7 @@ def gather_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarr
                 row[c * lanes + lane] = variance_at(frame, y, min(max(left + c, 0), nx - 1))
 
 
-@compiled
+@in_place
 def _insert_stored(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
     """Put in the variance of CR pixels, for patches that are off the edges."""
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
@@ -273,12 +303,17 @@ def _insert_stored(frame: Frame, patches: Patches, reach: int, target: np.ndarra
             continue
         for r in range(height):
             flags = frame.flags[top + r, left : left + width]
+            any_flag = np.uint8(0)
+            for c in range(width):
+                any_flag |= flags[c]
+            if not any_flag & COSMIC_RAY:
+                continue
             for c in range(width):
                 if flags[c] & COSMIC_RAY:
                     target[r, c * lanes + lane] = variance_at(frame, top + r, left + c)
 
 
-@compiled
+@in_place
 def _any_slot(slots: np.ndarray, top: int, left: int, bottom: int, right: int) -> bool:
     """Tell whether any tile of a part of the image has CR pixels."""
     for row in range(top // TILE, (bottom - 1) // TILE + 1):
@@ -288,7 +323,7 @@ def _any_slot(slots: np.ndarray, top: int, left: int, bottom: int, right: int) -
     return False
 
 
-@compiled
+@in_place
 def _copy_variance(
     values: np.ndarray, flags: np.ndarray, scale: np.float32, offset: np.float32, row: np.ndarray
 ) -> bool:
@@ -301,7 +336,7 @@ def _copy_variance(
     return bool(any_flag & COSMIC_RAY)
 
 
-@compiled
+@in_place
 def _insert_stored_in_row(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
     """Put in the variance of CR pixels of a run of pixels."""
     flags = frame.flags[y, left : left + row.size]
@@ -310,7 +345,7 @@ def _insert_stored_in_row(frame: Frame, y: int, left: int, row: np.ndarray) -> N
             row[c] = variance_at(frame, y, left + c)
 
 
-@compiled
+@in_place
 def restore_border(
     source: np.ndarray,
     half: int,
@@ -349,7 +384,7 @@ def restore_border(
                     target[r, c * lanes + lane] = source[r + half, (c + half) * lanes + lane]
 
 
-@compiled
+@in_place
 def clear_outside(target: np.ndarray, patches: Patches, reach: int, shape: tuple[int, int]) -> None:
     """Set what is beyond the edges of the image to zero.
 
@@ -373,7 +408,7 @@ def clear_outside(target: np.ndarray, patches: Patches, reach: int, shape: tuple
                     target[r, c * lanes + lane] = ZERO
 
 
-@compiled
+@in_place
 def separable_median(
     source: np.ndarray,
     size: int,
@@ -434,7 +469,7 @@ def separable_median(
             q[i] = median9(p4[i], p3[i], p5[i], p6[i], p2[i], p7[i], p1[i], p8[i], p0[i])
 
 
-@compiled
+@in_place
 def square_median(
     source: np.ndarray,
     size: int,
@@ -461,12 +496,12 @@ def square_median(
     for r in range(height):
         for k in range(size * size):
             shift = k % size * lanes
-            window[k, :n] = source[r + k // size, shift : shift + n]
+            _copy(source[r + k // size, shift : shift + n], window[k])
         if size == 7:
             _median49(source[r:], window, target[r], n, lanes)
         else:
             network_median(MEDIAN9 if size == 3 else MEDIAN25, window, n)
-            target[r, :n] = window[size * size // 2, :n]
+            _copy(window[size * size // 2, :n], target[r])
 
 
 @compiled
@@ -491,7 +526,7 @@ def _median49(source: np.ndarray, window: np.ndarray, target: np.ndarray, n: int
             target[i] = quickselect(numbers, 49)
 
 
-@compiled
+@in_place
 def convolve(
     source: np.ndarray,
     kernel: np.ndarray,

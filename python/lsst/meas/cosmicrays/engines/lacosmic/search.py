@@ -25,15 +25,12 @@ from .candidates import CROWD, SQUARE_CROWD
 from .clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
 from .detect import RUNS, clear_near, crowded_runs, exceed, forget, learn, learn_around, scan
 from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, NEAR, TILE, VISITED, Frame, start_variance
-from .lists import boxes_around, clear_flag, flagged_near, give_slots, neighbours, set_flag
+from .lists import clear_flag, flagged_near, give_slots, neighbours, set_flag
 from .steps import Rule, reach_of
 from .threads import Threads
 
-BOXES = 64
-"""Boxes that a thread works on before it takes the next ones."""
-
 PIXELS = 4096
-"""The same for pixels of a list."""
+"""Pixels of a list that a thread works on before it takes the next ones."""
 
 CROWD_FOUND = 5
 """CR pixels of a block that take longer to be looked around one by one than
@@ -67,8 +64,6 @@ class Search:
         self._n_slots = 0
         self._originals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._levels: tuple[np.float32, np.float32] | None = None
-        self._boxes = np.array([(top, 0, bottom, self._shape[1]) for top, bottom in threads.strips])
-        self._boxes_at_once = 1
         self._only = np.uint8(0)
 
     def iterate(self) -> int:
@@ -84,13 +79,14 @@ class Search:
         if new.size > 0:
             self._add(new)
             changed = self._clean(new)
-            reach = reach_of(self._rule) + GROWTH
+            rule, flags = self._rule, self._frame.flags
             if self._only:
-                clear_near(self._frame.flags, self._boxes)
-            self._boxes = boxes_around(changed, reach, self._shape)
-            self._boxes_at_once = BOXES
+                self._threads.over_rows(lambda top, bottom: clear_near(flags, top, bottom))
             self._only = NEAR
-            forget(self._frame.flags, changed, reach)
+            reach, all_grow = reach_of(rule), bool(rule.neighbour_limit > rule.limit)
+            self._threads.map(
+                lambda strip: forget(flags, changed, reach, GROWTH, all_grow, *strip), self._threads.broad_strips
+            )
         return new.size
 
     def _find(self) -> np.ndarray:
@@ -101,8 +97,9 @@ class Search:
         limit, which (or a higher one) is then asked of all.
         """
         frame, rule = self._frame, self._rule
-        boxes = _split(self._boxes, self._boxes_at_once)
-        found = _joined(self._threads.map(lambda part: scan(frame, rule, part, self._only), boxes))
+        found = _joined(
+            self._threads.over_rows(lambda top, bottom: scan(frame, rule, top, bottom, self._only))
+        )
         self._learn_crowded(found, CROWD_FOUND)
         self._threads.map(lambda part: learn_around(frame, rule, part), _split(found, PIXELS))
         found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found))))

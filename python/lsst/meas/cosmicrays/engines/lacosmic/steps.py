@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import compiled, inlined
+from .compiled import compiled, in_place, inlined
 from .frame import Frame, laplacian_at, positive_laplacian
 from .patches import (
     Patches,
@@ -81,7 +81,7 @@ class Rule(NamedTuple):
     """Least ratio of that ratio to the fine structure (``objlim``)."""
 
 
-@compiled
+@in_place
 def reach_of(rule: Rule) -> int:
     """Tell how far from a pixel those are that decide about it.
 
@@ -100,7 +100,7 @@ def reach_of(rule: Rule) -> int:
     return 7 + (max(rule.kernel.shape) - 1) // 2
 
 
-@compiled
+@in_place
 def half_of(rule: Rule) -> int:
     """Tell the half width of the medians of noise and of S, rounded down.
 
@@ -139,7 +139,7 @@ def signal_to_noise(frame: Frame, rule: Rule, pixels: np.ndarray) -> tuple[np.nd
     ratios = np.empty(n, dtype=np.float32)
     noises = np.empty(n, dtype=np.float32)
     patches = _new_patches(1, 1)
-    scratch = new_scratch(1, 1, LANES, 3)
+    scratch = new_scratch(1, 1, LANES, 3, rule.separable)
     for start in range(0, n, LANES):
         used = _place(patches, pixels, start, frame.flags.shape[1])
         find_signal_to_noise(frame, rule, patches, 0, scratch)
@@ -170,7 +170,7 @@ def significance(frame: Frame, rule: Rule, corners: np.ndarray, height: int, wid
     significances = np.empty((corners.size, height, width), dtype=np.float32)
     patches = _new_patches(height, width)
     lanes = patches.tops.size
-    scratch = new_scratch(height, width, lanes, 6)
+    scratch = new_scratch(height, width, lanes, 6, rule.separable)
     for start in range(0, corners.size, lanes):
         used = _place(patches, corners, start, frame.flags.shape[1])
         find_significance(frame, rule, patches, scratch)
@@ -197,7 +197,7 @@ def fine_structure(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     """
     structures = np.empty(pixels.size, dtype=np.float32)
     patches = _new_patches(1, 1)
-    scratch = new_scratch(1, 1, LANES, reach_of(rule))
+    scratch = new_scratch(1, 1, LANES, reach_of(rule), rule.separable)
     for start in range(0, pixels.size, LANES):
         used = _place(patches, pixels, start, frame.flags.shape[1])
         find_fine_structure(frame, rule, patches, scratch)
@@ -205,7 +205,7 @@ def fine_structure(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     return structures
 
 
-@inlined
+@in_place
 def find_significance(frame: Frame, rule: Rule, patches: Patches, scratch: Scratch) -> None:
     """Find S' of patches, as `significance` of blocks.
 
@@ -223,7 +223,7 @@ def find_significance(frame: Frame, rule: Rule, patches: Patches, scratch: Scrat
     remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
 
 
-@inlined
+@in_place
 def find_fine_structure(frame: Frame, rule: Rule, patches: Patches, scratch: Scratch) -> None:
     """Find F of patches, as `fine_structure` of pixels.
 
@@ -272,7 +272,7 @@ def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: 
     medians = np.empty((corners.size, width), dtype=np.float32)
     patches = _new_patches(1, width)
     lanes = patches.tops.size
-    scratch = new_scratch(1, width, lanes, half)
+    scratch = new_scratch(1, width, lanes, half, separable)
     for start in range(0, corners.size, lanes):
         used = _place(patches, corners, start, image.shape[1])
         gather_image(image, patches, half, scratch.raw)
@@ -287,10 +287,16 @@ def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: 
 def _new_patches(height: int, width: int) -> Patches:
     """Make as many patches as fill the vector registers."""
     lanes = LANES if width < LANES else 1
-    return Patches(np.empty(lanes, dtype=np.int64), np.empty(lanes, dtype=np.int64), height, width)
+    return Patches(
+        np.empty(lanes, dtype=np.int64),
+        np.empty(lanes, dtype=np.int64),
+        np.empty(lanes, dtype=np.int64),
+        height,
+        width,
+    )
 
 
-@inlined
+@in_place
 def _place(patches: Patches, corners: np.ndarray, start: int, nx: int) -> int:
     """Put the patches on some pixels, spare ones on the last.
 
@@ -300,10 +306,11 @@ def _place(patches: Patches, corners: np.ndarray, start: int, nx: int) -> int:
         corner = corners[min(start + lane, corners.size - 1)]
         patches.tops[lane] = corner // nx
         patches.lefts[lane] = corner % nx
+        patches.corners[lane] = corner
     return min(patches.tops.size, corners.size - start)
 
 
-@compiled
+@in_place
 def _smooth(
     separable: bool,
     source: np.ndarray,
@@ -324,7 +331,7 @@ def _smooth(
     restore_border(source, half, target, patches, reach, shape)
 
 
-@inlined
+@in_place
 def remove_smooth(
     separable: bool,
     source: np.ndarray,
@@ -358,7 +365,7 @@ def remove_smooth(
             q[i] = p[i] - q[i]
 
 
-@compiled
+@in_place
 def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
     """Find the noise without CRs, of the patches and some pixels around."""
     height = patches.height + 2 * reach
@@ -378,7 +385,7 @@ def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scra
             q[i] = np.sqrt(SMALLEST_VARIANCE if q[i] < SMALLEST_VARIANCE else q[i])
 
 
-@inlined
+@in_place
 def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
     """Find S of patches and some pixels around, and the noise.
 
@@ -403,7 +410,7 @@ def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int,
             q[i] = q[i] / (TWO * p[i])
 
 
-@inlined
+@in_place
 def find_laplacian(
     image: np.ndarray, patches: Patches, reach: int, raw: np.ndarray, target: np.ndarray
 ) -> None:
@@ -442,7 +449,7 @@ def find_laplacian(
                     target[r, c * lanes + lane] = laplacian_at(image, y, x)
 
 
-@inlined
+@in_place
 def _matched_filter(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
     """Find the flux of a star at each pixel, were there one, into signal."""
     around = (max(rule.kernel.shape) - 1) // 2

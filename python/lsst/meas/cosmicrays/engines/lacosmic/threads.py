@@ -13,22 +13,27 @@ from __future__ import annotations
 
 __all__ = ["Threads"]
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self
 
 PIXELS_OF_STRIP = 1 << 17
 """About how many pixels a thread works on before it takes the next ones."""
 
-UNIT = 8
+BROAD_STRIPS = 2
+"""Strips for each thread where all of them look at the same list."""
+
+UNIT = 32
 """Strips have a multiple of this number of rows, but for the last."""
 
 
 class Threads:
-    """Threads that share work on parts of an image.
+    """Threads that share work on parts of an image, the calling one among them.
 
-    Plain threads rather than numba's, which may neither be forked nor called
+    Each takes the next part when it is done with one: to hand out every part
+    and wait for it costs more than many parts do.  Plain threads rather than numba's, which may neither be forked nor called
     from two threads.  What they call must release the interpreter lock.
 
     Parameters
@@ -42,14 +47,18 @@ class Threads:
     ----------
     strips : `list` [`tuple` [`int`, `int`]]
         First row of each strip of the image, and the one after its last.
+    broad_strips : `list` [`tuple` [`int`, `int`]]
+        The same of a few strips, for work on lists of pixels of all of it.
     """
 
     def __init__(self, n: int, shape: tuple[int, int]) -> None:
         ny, nx = shape
         height = max(PIXELS_OF_STRIP // nx // UNIT, 1) * UNIT
         self.strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
-        n = min(n, len(self.strips))
-        self._pool = ThreadPoolExecutor(n) if n > 1 else None
+        height = -(-ny // (BROAD_STRIPS * max(n, 1)))
+        self.broad_strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
+        self._n = min(n, len(self.strips))
+        self._pool = ThreadPoolExecutor(self._n - 1) if self._n > 1 else None
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +84,29 @@ class Threads:
         results : `list`
             What it returned.
         """
-        return list(map(work, *parts) if self._pool is None else self._pool.map(work, *parts))
+        calls = list(zip(*parts, strict=True))
+        if self._pool is None or len(calls) < 2:
+            return [work(*call) for call in calls]
+        waiting = deque(enumerate(calls))
+        results: list[Any] = [None] * len(calls)
+
+        def take_calls() -> None:
+            while waiting:
+                try:
+                    i, call = waiting.popleft()
+                except IndexError:  # Another thread was faster.
+                    return
+                results[i] = work(*call)
+
+        others = [self._pool.submit(take_calls) for _ in range(min(self._n, len(calls)) - 1)]
+        try:
+            take_calls()
+        finally:
+            waiting.clear()
+            wait(others)
+        for other in others:
+            other.result()
+        return results
 
     def over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
         """Call a function on strips of rows.
