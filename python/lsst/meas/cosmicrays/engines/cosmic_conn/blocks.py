@@ -15,6 +15,7 @@ from __future__ import annotations
 __all__ = ["WinogradNetwork", "is_suitable"]
 
 import concurrent.futures
+import copy
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -26,6 +27,9 @@ from .winograd import Features, Sums
 
 JOBS_PER_THREAD = 4
 """Work is divided more finely than among threads, since some may be slower."""
+
+MOST_ROOM = 4.5
+"""Memory may be this much larger than what is put there."""
 
 NOTHING = np.zeros((0, 0, 0), dtype=np.float32)
 
@@ -65,6 +69,20 @@ class WinogradNetwork:
         self.reach = architecture.reach
         self.stride = architecture.stride
         self._weights = _Weights(tensors, architecture)
+        self._memory = _Memory()
+
+    def for_one_image(self) -> WinogradNetwork:
+        """Return the same network with memory of its own.
+
+        Returns
+        -------
+        network : `WinogradNetwork`
+            It keeps the memory of one tile for the next until it is deleted,
+            and must not be used by two threads at a time.
+        """
+        network = copy.copy(self)
+        network._memory = _Memory()
+        return network
 
     @property
     def steps(self) -> list[Convolution]:
@@ -113,7 +131,7 @@ class WinogradNetwork:
             Shape (ny - 2 reach, nx - 2 reach); 0 where it was not computed.
         """
         with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
-            return _Evaluation(self._weights, pool, self.threads, tiles, weights).run(window)
+            return _Evaluation(self._weights, self._memory, pool, self.threads, tiles, weights).run(window)
 
 
 class _Weights:
@@ -145,6 +163,39 @@ class _Weights:
         return self.tensors[name].astype(np.float32)
 
 
+class _Memory:
+    """Room for features, which is used again.
+
+    To get new memory from the system takes as long as a convolution.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+
+    def take(self, shape: tuple[int, int], n_channels: int, pixels: int = 1) -> np.ndarray:
+        """Make room for features, with zeros beyond what is used.
+
+        With ``pixels``, tiles are that many times larger.
+        """
+        ny, nx = (pixels * winograd.padded_side(side // pixels) for side in shape)
+        size = ny * nx * n_channels
+        fitting = [i for i, free in enumerate(self._free) if size <= free.size <= MOST_ROOM * size]
+        if fitting:
+            room = self._free.pop(min(fitting, key=lambda i: self._free[i].size))
+        else:
+            room = np.empty(size, dtype=np.float32)
+        values = room[:size].reshape(ny, nx, n_channels)
+        values[shape[0] :] = 0.0
+        values[:, shape[1] :] = 0.0
+        return values
+
+    def give(self, values: np.ndarray) -> None:
+        """Take back the room of features."""
+        room = values.base
+        if room is not None:
+            self._free.append(room)
+
+
 class _Evaluation:
     """One evaluation of a tile.
 
@@ -152,6 +203,8 @@ class _Evaluation:
     ----------
     weights : `_Weights`
         The network.
+    memory : `_Memory`
+        Where features have room.
     pool : `concurrent.futures.ThreadPoolExecutor`
         What runs jobs.
     threads : `int`
@@ -163,12 +216,14 @@ class _Evaluation:
     def __init__(
         self,
         weights: _Weights,
+        memory: _Memory,
         pool: concurrent.futures.ThreadPoolExecutor,
         threads: int,
         tiles: list[np.ndarray],
         cell_weights: list[np.ndarray],
     ) -> None:
         self._weights = weights
+        self._memory = memory
         self._pool = pool
         self._threads = threads
         self._tiles = tiles
@@ -183,24 +238,35 @@ class _Evaluation:
         weights, depth = self._weights, self._weights.architecture.depth
         around = 2 * weights.architecture.reach
         self._tile_shape = (window.shape[0] - around, window.shape[1] - around)
-        features = self._convolve(1, self._convolve_image(window))
+        features = self._convolve_again(1, self._convolve_image(window))
         skips = []
         for level in range(1, depth + 1):
             skips.append(features)
-            features = self._halve(2 * level - 1, features)
-            features = self._convolve(2 * level + 1, self._convolve(2 * level, features))
+            halved = self._halve(2 * level - 1, features)
+            features = self._convolve_again(2 * level + 1, self._convolve_again(2 * level, halved))
         for step in range(2 * depth + 2, len(weights.steps), 2):
             coarser = self._deconvolve(step, features)
-            features = self._convolve(step, skips.pop(), coarser)
-            del coarser
-            features = self._convolve(step + 1, features)
-        return self._rate(features)
+            self._memory.give(features.values)
+            finer = skips.pop()
+            both = self._convolve(step, finer, coarser)
+            self._memory.give(coarser)
+            self._memory.give(finer.values)
+            features = self._convolve_again(step + 1, both)
+        probability = self._rate(features)
+        self._memory.give(features.values)
+        return probability
+
+    def _convolve_again(self, step: int, features: Features) -> Features:
+        """Convolve features that are not needed any more."""
+        result = self._convolve(step, features)
+        self._memory.give(features.values)
+        return result
 
     def _convolve_image(self, window: np.ndarray) -> Features:
         step = self._weights.steps[0]
         matrix, bias = self._weights.convolutions[0]
         shape = step.shape(self._tile_shape)
-        result = _allocate(shape, bias.size)
+        result = self._memory.take(shape, bias.size)
         image = np.zeros([winograd.padded_side(side) for side in shape], dtype=np.float32)
         image[: window.shape[0], : window.shape[1]] = window
         jobs = self._jobs(0)
@@ -230,7 +296,7 @@ class _Evaluation:
     def _convolve(self, step: int, features: Features, more: np.ndarray = NOTHING) -> Features:
         packed, bias = self._weights.convolutions[step]
         sources = self._weights.steps[step].sources
-        result = _allocate(self._weights.steps[step].shape(self._tile_shape), bias.size)
+        result = self._memory.take(self._weights.steps[step].shape(self._tile_shape), bias.size)
         counted = self._counted(step)
         jobs = self._jobs(step)
         sums = np.zeros((len(jobs), 2, bias.size))
@@ -280,7 +346,7 @@ class _Evaluation:
     def _halve(self, step: int, features: Features) -> Features:
         ny, nx = self._weights.steps[step].shape(self._tile_shape)
         n_channels = features.scale.size
-        result = _allocate((ny // 2, nx // 2), n_channels)
+        result = self._memory.take((ny // 2, nx // 2), n_channels)
         jobs = self._jobs(step)
 
         def run(i: int) -> None:
@@ -296,7 +362,7 @@ class _Evaluation:
         below = step - 1
         matrix, bias = self._weights.deconvolutions[self._weights.steps[step].layer]
         ny, nx = self._weights.steps[below].shape(self._tile_shape)
-        result = _allocate((2 * ny, 2 * nx), bias.size, 2)
+        result = self._memory.take((2 * ny, 2 * nx), bias.size, 2)
         jobs = self._jobs(below)
 
         def run(i: int) -> None:
@@ -324,15 +390,3 @@ class _Evaluation:
 
     def _run(self, job: Callable[[int], None], n_jobs: int) -> None:
         list(self._pool.map(job, range(n_jobs)))
-
-
-def _allocate(shape: tuple[int, int], n_channels: int, pixels: int = 1) -> np.ndarray:
-    """Make room for features, with zeros beyond what is used.
-
-    With ``pixels``, tiles are that many times larger.
-    """
-    sides = (pixels * winograd.padded_side(side // pixels) for side in shape)
-    values = np.empty((*sides, n_channels), dtype=np.float32)
-    values[shape[0] :] = 0.0
-    values[:, shape[1] :] = 0.0
-    return values

@@ -268,9 +268,11 @@ class _CosmicConnNetwork(CosmicConnModel):
         return self._tile_session.run(None, {"image": pixels[np.newaxis, np.newaxis]})[0][0, 0]
 
     def evaluator(self, speed: str) -> Evaluator:
-        if speed == "selective" and isinstance(self._network, WinogradNetwork):
-            return SelectiveEvaluator(self._network)
-        return self._network
+        network = self._network
+        if not isinstance(network, WinogradNetwork):
+            return network
+        network = network.for_one_image()
+        return SelectiveEvaluator(network) if speed == "selective" else network
 
     def to_onnx(self) -> bytes:
         return build_network(self._tensors, self.architecture)
