@@ -35,7 +35,7 @@ light around is more than `OBJECT_LIGHT` (in standard deviations of a pixel):
 the network takes some faint stars in good seeing for cosmic rays.
 """
 
-GLARE = 0.2
+GLARE = 0.12
 GLARE_LIGHT = 5.0
 """Where that light is more than `GLARE_LIGHT`, the limit rises by this part
 of the excess.  Of a star whose sigma is 1.7 pixels the sharpness is up to a
