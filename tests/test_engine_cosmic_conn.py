@@ -465,7 +465,7 @@ def test_bright_stars_are_not_sharp_where_light_raises_the_limit() -> None:
                 * np.exp(-0.5 * ((x - 45.3 - 42 * j) ** 2 + (y - 44.6 - 42 * i) ** 2) / 1.7**2)
             )
     image = rng.poisson(scene).astype(float)
-    # With a limit that does not rise it would be all 36, a seventh of the cells.
+    # With a limit that does not rise: all 36, a seventh of the cells.
     assert np.mean(find_sharp_cells(image, 1000.0)) < 0.04
     image[150, 150] += 1000.0
     image[44, 47] += 6000.0
