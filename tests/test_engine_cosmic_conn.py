@@ -27,12 +27,14 @@ from lsst.meas.cosmicrays.engines.cosmic_conn import (
     CosmicConnModel,
     ImageTooSmallError,
     blocks,
+    coverage,
     load_model,
+    sampling,
     screening,
-    selective,
     tiles,
 )
 from lsst.meas.cosmicrays.engines.cosmic_conn.evaluators import OnnxNetwork
+from lsst.meas.cosmicrays.engines.cosmic_conn.network import Architecture
 
 SHARED = Path(__file__).parents[2] / "shared"
 GOLDEN = SHARED / "golden" / "cosmic_conn"
@@ -408,31 +410,10 @@ def test_selective_evaluates_residuals_whole(ground_imaging: CosmicConnModel) ->
     )
 
 
-def test_fixed_normalisation_is_that_of_the_whole_tile(ground_imaging: CosmicConnModel) -> None:
-    network = ground_imaging.evaluator("full")._network
-    window = make_field(16, n_stars=5, n_tracks=10, shape=(128 + 44, 96 + 44)) - np.float32(300.0)
-    whole, normalisation = network.measure(window[np.newaxis], np.ones(1))
-    (part,) = network.fixed(normalisation)(window[np.newaxis, 32:140, 8:84])
-    np.testing.assert_allclose(part, whole[0, 32:96, 8:40], atol=1e-4, rtol=0)
-    assert np.max(whole) > 0.5
-
-
-def test_blocks_have_the_statistics_of_their_tile(ground_imaging: CosmicConnModel) -> None:
-    """The blocks of a tile, with equal weights, are the tile."""
-    network = ground_imaging.evaluator("full")._network
-    window = make_field(17, n_stars=5, n_tracks=10, shape=(64 + 44, 64 + 44)) - np.float32(300.0)
-    whole, expected = network.measure(window[np.newaxis], np.ones(1))
-    corners = [(y, x) for y in (0, 32) for x in (0, 32)]
-    blocks = np.stack([window[y : y + 76, x : x + 76] for y, x in corners])
-    probability, normalisation = network.measure(blocks, np.full(4, 0.25))
-    np.testing.assert_allclose(normalisation, expected, rtol=2e-4, atol=1e-4)
-    joined = np.block([[probability[0], probability[1]], [probability[2], probability[3]]])
-    np.testing.assert_allclose(joined, whole[0], atol=1e-4, rtol=0)
-
-
-def find_sharp_cells(image: np.ndarray) -> np.ndarray:
+def find_sharp_cells(image: np.ndarray, sky: float = 300.0) -> np.ndarray:
+    window = (image - sky).astype(np.float32)
     tile = (image.shape[0] - 44, image.shape[1] - 44)
-    return screening.find_sharp_cells(*screening.measure_sharpness(image), 22, tile)
+    return screening.find_sharp_cells(window, *screening.measure_sharpness(window), 22, tile)
 
 
 def test_stars_are_not_sharp_and_cosmic_rays_are() -> None:
@@ -471,40 +452,76 @@ def test_faint_trails_are_long_and_stars_are_not() -> None:
     assert np.mean(cells[1]) < 0.1
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.3), st.integers(1, 40), st.integers(1, 40))
-def test_rectangles_cover_sharp_cells(seed: int, density: float, ny: int, nx: int) -> None:
-    sharp = np.random.default_rng(seed).random((ny, nx)) < density
-    rectangles = screening.plan_rectangles(sharp)
-    covered = np.zeros((ny, nx), dtype=bool)
-    for y0, x0, y1, x1 in rectangles // screening.CELL_SIDE:
-        assert 0 <= y0 < y1 <= ny
-        assert 0 <= x0 < x1 <= nx
-        covered[y0:y1, x0:x1] = True
-    assert np.all(covered[sharp])
-    apart = screening._group_rectangles(sharp) * screening.CELL_SIDE
-    assert screening.evaluation_cost(rectangles) <= screening.evaluation_cost(apart)
-    assert screening.least_cost(sharp) <= screening.evaluation_cost(rectangles)
+def test_bright_stars_are_not_sharp_where_light_raises_the_limit() -> None:
+    """A star of sigma 1.7 has a tenth of its light as sharpness."""
+    rng = np.random.default_rng(21)
+    y, x = np.mgrid[:300, :300]
+    scene = np.full((300, 300), 1000.0)
+    for i in range(6):
+        for j in range(6):
+            scene += (
+                3000.0
+                * (i + 1)
+                * np.exp(-0.5 * ((x - 45.3 - 42 * j) ** 2 + (y - 44.6 - 42 * i) ** 2) / 1.7**2)
+            )
+    image = rng.poisson(scene).astype(float)
+    # With a limit that does not rise: all 36, a seventh of the cells.
+    assert np.mean(find_sharp_cells(image, 1000.0)) < 0.04
+    image[150, 150] += 1000.0
+    image[44, 47] += 6000.0
+    cells = find_sharp_cells(image, 1000.0)
+    assert cells[(150 - 22) // 8, (150 - 22) // 8]
+    assert cells[(44 - 22) // 8, (47 - 22) // 8]
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 1500), st.integers(8, 64))
-def test_sample_stands_for_all_blocks(seed: int, n_blocks: int, size: int) -> None:
-    measure = np.random.default_rng(seed).pareto(1.0, n_blocks) + 1e-3
-    chosen, share = selective.choose_sample(measure, size)
-    assert len(set(chosen.tolist())) == chosen.size
-    assert abs(chosen.size - min(size, n_blocks)) <= 1
-    assert np.all(share >= 1.0)
-    dominating = np.flatnonzero(measure >= np.sum(measure) / size)
-    assert set(dominating.tolist()) <= set(chosen[share == 1.0].tolist())
-    total = np.sum(measure[chosen] * share)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40), st.integers(8, 64))
+def test_sample_stands_for_all_blocks(seed: int, ny: int, nx: int, size: int) -> None:
+    measure = np.random.default_rng(seed).pareto(1.0, (ny, nx)) + 1e-3
+    sample = sampling.choose_blocks(measure, size)
+    assert abs(np.count_nonzero(sample.drawn) - min(size, measure.size)) <= 1
+    assert np.all(sample.probability <= 1.0)
+    assert np.all(sample.drawn[sample.probability >= 1.0])
+    assert np.all(sample.probability[measure >= np.sum(measure) / size] == 1.0)
+    total = np.sum(measure[sample.drawn] / sample.probability[sample.drawn])
     assert total == pytest.approx(np.sum(measure), rel=1.01 / size)
 
 
 def test_sample_of_equal_blocks() -> None:
-    chosen, share = selective.choose_sample(np.full(480, 7.0), 48)
-    assert chosen.size == 48
-    np.testing.assert_allclose(share, 10.0)
+    sample = sampling.choose_blocks(np.full((24, 20), 7.0), 48)
+    assert np.count_nonzero(sample.drawn) == 48
+    np.testing.assert_allclose(sample.probability, 0.1)
+
+
+def test_blocks_with_nothing_to_represent_are_not_drawn() -> None:
+    cells = np.ones((9, 8))
+    areas = np.ones((9, 8))
+    areas[:4] = 0.0
+    importance = sampling.rate_blocks(cells, cells, areas)
+    assert importance.shape == (5, 4)
+    np.testing.assert_array_equal(importance > 0.0, np.arange(5)[:, np.newaxis] >= np.full(4, 2))
+    assert not np.any(sampling.choose_blocks(importance, 5).drawn[:2])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 80), st.floats(0.0, 0.2))
+def test_weights_of_cells_stand_for_the_tile(seed: int, size: int, density: float) -> None:
+    """Known cells count once; all together count as often as there are."""
+    rng = np.random.default_rng(seed)
+    shape = (244, 200)
+    steps = coverage.convolutions(Architecture(hidden=32, depth=2, norm="group"))
+    areas = coverage.cell_areas(shape)
+    cells = rng.random(areas.shape) < density
+    light = rng.pareto(1.0, areas.shape)
+    sample = sampling.choose_blocks(sampling.rate_blocks(light, light, np.where(cells, 0.0, areas)), size)
+    known = coverage.cover_cells(cells | sample.cells(cells.shape, True), shape, steps)
+    drawn = coverage.cover_cells(sample.cells(cells.shape, False), shape, steps)
+    for step, certain, by_chance in zip(steps, known, drawn, strict=True):
+        weight = sample.weigh(step, certain.complete, areas)
+        assert np.sum(weight * areas) == pytest.approx(np.sum(areas), rel=1e-5)
+        assert np.all(weight[~certain.complete & ~by_chance.complete] == 0.0)
+        if np.any(weight[~certain.complete] > 0.0):
+            np.testing.assert_allclose(weight[certain.complete], 1.0, rtol=1e-5)
 
 
 # Threads.
@@ -534,13 +551,13 @@ def test_threads_of_our_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_selective_uses_as_many_threads_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    pool = selective.concurrent.futures.ThreadPoolExecutor
+    pool = blocks.concurrent.futures.ThreadPoolExecutor
 
     def make_pool(n_threads: int) -> object:
         asked.append(n_threads)
         return pool(n_threads)
 
-    monkeypatch.setattr(selective.concurrent.futures, "ThreadPoolExecutor", make_pool)
+    monkeypatch.setattr(blocks.concurrent.futures, "ThreadPoolExecutor", make_pool)
     image = make_field(19, n_stars=0, n_tracks=5, shape=(256, 256))
     load_model("HST_ACS_WFC", threads=3).predict(image, speed="selective")
     assert asked == [3]

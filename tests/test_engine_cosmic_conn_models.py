@@ -183,14 +183,8 @@ def test_deeper_and_narrower_network(tmp_path: Path, image: np.ndarray) -> None:
     whole = model.run_tile(image)
     assert np.all((whole >= 0.0) & (whole <= 1.0))
     assert model.predict(image).shape == image.shape
-    # Blocks give what padding gives where padding does not reach.
-    large = np.random.default_rng(2).normal(size=(180, 180)).astype(np.float32)
-    network = model.evaluator("full")._network
-    _, normalisation = network.measure(large[np.newaxis], np.ones(1))
-    fixed = network.fixed(normalisation)
-    (outer,) = fixed(large[np.newaxis])
-    (inner,) = fixed(large[np.newaxis, 16:156, 24:164])
-    np.testing.assert_allclose(inner, outer[16:64, 24:72], atol=1e-4, rtol=0)
+    # Its channels do not fill vectors, so that onnxruntime runs it, and whole.
+    np.testing.assert_array_equal(model.predict(image, speed="selective"), model.predict(image))
 
 
 def make_opaque_onnx(n_inputs: int = 1, rank: int = 4, shrink: int = 0) -> bytes:

@@ -16,17 +16,15 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from lsst.meas.cosmicrays.engines.cosmic_conn import load_model, winograd
+from lsst.meas.cosmicrays.engines.cosmic_conn import blocks, coverage, load_model, vectors, winograd
 from lsst.meas.cosmicrays.engines.cosmic_conn.blocks import WinogradNetwork, is_suitable
 from lsst.meas.cosmicrays.engines.cosmic_conn.evaluators import OnnxNetwork
 from lsst.meas.cosmicrays.engines.cosmic_conn.network import Architecture, find_architecture
 
-NO_SUMS = np.zeros((2, 0))
 
-
-def make_features(rng: np.random.Generator, n: int, ny: int, nx: int, n_channels: int) -> np.ndarray:
+def make_features(rng: np.random.Generator, ny: int, nx: int, n_channels: int) -> np.ndarray:
     """Make features, with others beyond what is used of them."""
-    shape = (n, winograd.padded_side(ny), winograd.padded_side(nx), n_channels)
+    shape = (winograd.padded_side(ny), winograd.padded_side(nx), n_channels)
     return rng.normal(size=shape).astype(np.float32)
 
 
@@ -47,32 +45,64 @@ def convolve_slowly(features: np.ndarray, weight: np.ndarray, bias: np.ndarray) 
 @pytest.mark.parametrize(("corner", "n_more"), [(0, 0), (1, 0), (2, 16)])
 def test_convolution(ny: int, nx: int, corner: int, n_more: int) -> None:
     rng = np.random.default_rng(ny + nx)
-    n, n_in, n_out = 2, 16, 32
-    features = make_features(rng, n, ny + 2 * corner, nx + 2 * corner, n_in)
-    more = make_features(rng, n, ny + 2, nx + 2, n_more)
+    n_in, n_out = 16, 32
+    features = make_features(rng, ny + 2 * corner, nx + 2 * corner, n_in)
+    more = make_features(rng, ny + 2, nx + 2, n_more)
     scale, offset, bias = (rng.normal(size=size).astype(np.float32) for size in (n_in, n_in, n_out))
     weight = rng.normal(size=(n_out, n_in + n_more, 3, 3)).astype(np.float32)
-    used = np.maximum(features[:, corner : corner + ny, corner : corner + nx] * scale + offset, 0.0)
-    used = np.concatenate([used, more[:, 1 : 1 + ny, 1 : 1 + nx]], axis=3)
-    expected = np.stack([convolve_slowly(block, weight, bias) for block in used])
+    used = np.maximum(features[corner : corner + ny, corner : corner + nx] * scale + offset, 0.0)
+    used = np.concatenate([used, more[1 : 1 + ny, 1 : 1 + nx]], axis=2)
+    expected = convolve_slowly(used, weight, bias)
 
-    result = make_features(rng, n, ny - 2, nx - 2, n_out)
+    result = make_features(rng, ny - 2, nx - 2, n_out)
     result[...] = np.nan
-    block_weight = np.array([0.25, 0.75], dtype=np.float32)
     margin = 1 if min(ny, nx) > 4 else 0
-    inside = np.array([margin, ny - 2 - margin, margin, nx - 2 - margin])
-    n_rows = n * -(-(ny - 2) // winograd.TILE)
+    rows, columns = ny - 2 - 2 * margin, nx - 2 - 2 * margin
+    cells = rng.integers(0, 3, size=(-(-rows // 4), -(-columns // 4))).astype(np.float32)
+    counted = winograd.Sums(cells, 4, margin, rows, columns)
+    tiles = np.argwhere(np.ones((-(-(ny - 2) // winograd.TILE), -(-(nx - 2) // winograd.TILE))))
     sums = np.zeros((2, n_out))
-    for limits in ((0, 1), (1, n_rows)):
-        winograd.convolve(
-            features, corner, scale, offset, more, 1, winograd.pack_weights(weight).ravel(), bias, result,
-            *limits, inside, block_weight, sums,
-        )  # fmt: skip
-    np.testing.assert_allclose(result[:, : ny - 2, : nx - 2], expected, rtol=1e-4, atol=2e-4)
-    core = expected[:, inside[0] : inside[1], inside[2] : inside[3]]
+    packed, given = winograd.pack_weights(weight).ravel(), winograd.Features(features, scale, offset)
+    for part in (tiles[:1], tiles[1:]):
+        winograd.convolve(given, corner, more, 1, packed, bias, result, part, counted, sums)
+    np.testing.assert_allclose(result[: ny - 2, : nx - 2], expected, rtol=1e-4, atol=2e-4)
+    core = expected[margin : margin + rows, margin : margin + columns]
+    pixel_weight = np.kron(cells, np.ones((4, 4)))[:rows, :columns, np.newaxis]
     for total, values in zip(sums, (core, core**2), strict=True):
-        wanted = np.tensordot(block_weight, values.sum(axis=(1, 2)), 1)
+        wanted = np.sum(pixel_weight * values, axis=(0, 1))
         np.testing.assert_allclose(total, wanted, rtol=1e-3, atol=2e-3)
+
+
+def test_only_the_tiles_of_a_list_are_computed() -> None:
+    rng = np.random.default_rng(5)
+    features = make_features(rng, 14, 14, 16)
+    result = np.full((14, 14, 16), np.nan, dtype=np.float32)
+    ones, zeros = np.ones(16, dtype=np.float32), np.zeros(16, dtype=np.float32)
+    weights = winograd.pack_weights(rng.normal(size=(16, 16, 3, 3))).ravel()
+    nothing = winograd.Sums(np.zeros((0, 0), dtype=np.float32), 4, 0, 0, 0)
+    more, sums = np.zeros((0, 0, 0), dtype=np.float32), np.zeros((2, 16))
+    given = winograd.Features(features, ones, zeros)
+    winograd.convolve(given, 0, more, 0, weights, zeros, result, np.array([[1, 2]]), nothing, sums)
+    computed = np.zeros((14, 14), dtype=bool)
+    computed[4:8, 8:12] = True
+    np.testing.assert_array_equal(np.isfinite(result), np.repeat(computed[..., np.newaxis], 16, axis=2))
+    assert np.all(sums == 0.0)
+
+
+def test_moments_of_windows_are_those_of_the_first_convolution() -> None:
+    rng = np.random.default_rng(6)
+    image = rng.normal(size=(20, 30)).astype(np.float32)
+    matrix = rng.normal(size=(10, 32)).astype(np.float32)
+    result = np.zeros((20, 28, 32), dtype=np.float32)
+    tiles = np.argwhere(np.ones((4, 7)))
+    winograd.convolve_image(image, winograd.pack_matrix(matrix), result, tiles)
+    part = result[3:15, 2:25]
+    moments = np.zeros((10, 10))
+    for limits in ((3, 9), (9, 15)):
+        winograd.add_moments(image, *limits, 2, 25, moments)
+    np.testing.assert_allclose(moments[9] @ matrix, part.sum(axis=(0, 1)), rtol=1e-3, atol=1e-2)
+    squares = np.einsum("io,ij,jo->o", matrix, moments, matrix)
+    np.testing.assert_allclose(squares, np.square(part).sum(axis=(0, 1)), rtol=1e-4)
 
 
 def test_product_of_matrices() -> None:
@@ -81,7 +111,7 @@ def test_product_of_matrices() -> None:
     left, right = (rng.normal(size=shape).astype(np.float32) for shape in ((12, 7), (7, 48)))
     result = np.zeros((12, 48), dtype=np.float32)
     packed = winograd.pack_matrix(right)
-    winograd._multiply(left.ravel(), 0, packed, 0, result.ravel(), 0, 12, 7, 48)
+    vectors.multiply(left.ravel(), 0, packed, 0, result.ravel(), 0, 12, 7, 48)
     np.testing.assert_allclose(result, left @ right, rtol=1e-5, atol=1e-5)
 
 
@@ -95,38 +125,111 @@ def make_tensors(architecture: Architecture, seed: int) -> dict[str, np.ndarray]
 
 
 @pytest.mark.parametrize("depth", [2, 3])
-@pytest.mark.parametrize("n_blocks", [1, 3])
-def test_group_normalisation_is_that_of_onnxruntime(depth: int, n_blocks: int) -> None:
+@pytest.mark.parametrize("shape", [(32, 56), (40, 24)])
+def test_group_normalisation_is_that_of_onnxruntime(depth: int, shape: tuple[int, int]) -> None:
     tensors = make_tensors(Architecture(hidden=16, depth=depth, norm="group"), seed=depth)
-    compare_networks(tensors, n_blocks, (32, 56))
+    compare_networks(tensors, shape)
 
 
 @pytest.mark.parametrize("name", ["ground_imaging", "NRES", "HST_ACS_WFC"])
 def test_published_networks_are_those_of_onnxruntime(name: str) -> None:
-    compare_networks(load_model(name)._tensors, 2, (64, 40))
+    compare_networks(load_model(name)._tensors, (64, 40))
 
 
-def compare_networks(tensors: dict[str, np.ndarray], n_blocks: int, shape: tuple[int, int]) -> None:
+def make_window(shape: tuple[int, int], reach: int, seed: int) -> np.ndarray:
+    """Make a tile with noise and bright pixels, and what is around it."""
+    rng = np.random.default_rng(seed)
+    window = rng.normal(scale=10.0, size=(shape[0] + 2 * reach, shape[1] + 2 * reach))
+    window += np.where(rng.uniform(size=window.shape) < 0.003, 10.0 ** rng.uniform(2, 5, window.shape), 0.0)
+    return window.astype(np.float32)
+
+
+def compare_networks(tensors: dict[str, np.ndarray], shape: tuple[int, int]) -> None:
     """Compare our convolutions with onnxruntime, on bright pixels too."""
     architecture = find_architecture(tensors, "test")
     assert is_suitable(architecture)
-    around = 2 * architecture.reach
-    rng = np.random.default_rng(n_blocks)
-    images = rng.normal(scale=10.0, size=(n_blocks, shape[0] + around, shape[1] + around))
-    images += np.where(rng.uniform(size=images.shape) < 0.003, 10.0 ** rng.uniform(2, 5, images.shape), 0.0)
-    images = images.astype(np.float32)
-    weight = np.arange(1, n_blocks + 1) / np.arange(1, n_blocks + 1).sum()
-    onnx = OnnxNetwork(tensors, architecture, "cpu", 1)
-    expected, expected_normalisation = onnx.measure(images, weight)
+    window = make_window(shape, architecture.reach, 1)
+    expected = OnnxNetwork(tensors, architecture, "cpu", 1).evaluate(window)
     for threads in (1, 3):
-        ours = WinogradNetwork(tensors, architecture, threads)
-        probability, normalisation = ours.measure(images, weight)
-        assert probability.shape == (n_blocks, *shape)
+        probability = WinogradNetwork(tensors, architecture, threads).evaluate(window)
+        assert probability.shape == shape
         assert probability.dtype == np.float32
         np.testing.assert_allclose(probability, expected, atol=2e-4, rtol=0)
-        np.testing.assert_allclose(normalisation, expected_normalisation, rtol=2e-3, atol=1e-4)
-        fixed = ours.fixed(normalisation)(images[:1, 8:-8, 16:])
-        np.testing.assert_allclose(fixed[0], probability[0, 8:-8, 16:], atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("shape", [(96, 64), (88, 104)])
+def test_parts_need_nothing_but_what_covers_them(
+    depth: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not computed is NaN here, and would spread if it were read."""
+    architecture = Architecture(hidden=16, depth=depth, norm="batch")
+    tensors = make_tensors(architecture, seed=depth)
+    for name in tensors:
+        if name.endswith("running_var"):
+            tensors[name] = np.abs(tensors[name]) + np.float32(0.5)
+    network = WinogradNetwork(tensors, architecture, 2)
+    window = make_window(shape, architecture.reach, 2)
+    whole = network.evaluate(window)
+    take = blocks._Memory.take
+
+    def take_unknown(memory: object, shape: tuple[int, int], *sizes: int) -> np.ndarray:
+        values = take(memory, shape, *sizes)
+        values[: shape[0], : shape[1]] = np.nan
+        return values
+
+    monkeypatch.setattr(blocks._Memory, "take", take_unknown)
+    cells = np.zeros((-(-shape[0] // 8), -(-shape[1] // 8)), dtype=bool)
+    cells[2, 1] = cells[2, 5] = cells[7, 3] = cells[-1, -1] = True
+    covers = coverage.cover_cells(cells, shape, network.steps)
+    tiles = [cover.tiles for cover in covers]
+    part = network.evaluate_parts(window, tiles, [np.zeros((0, 0), dtype=np.float32)] * len(tiles))
+    wanted = np.kron(cells, np.ones((8, 8), dtype=bool))[: shape[0], : shape[1]]
+    np.testing.assert_array_equal(part[wanted], whole[wanted])
+    assert np.all(part[~wanted] == 0.0)
+    assert all(0.0 < np.mean(some) for some in tiles)
+    assert np.mean(tiles[-1]) < 0.1
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_parts_count_as_often_as_they_are_told(depth: int) -> None:
+    """Cells that count twice in place of like ones: the sums are the same."""
+    architecture = Architecture(hidden=16, depth=depth, norm="group")
+    network = WinogradNetwork(make_tensors(architecture, seed=depth), architecture, 2)
+    half = make_window((64 - 2 * architecture.reach, 64 - 2 * architecture.reach), architecture.reach, 3)
+    window = np.tile(half, (4, 3))
+    shape = tuple(size - 2 * architecture.reach for size in window.shape)
+    shape = tuple(size // 64 * 64 for size in shape)
+    window = window[: shape[0] + 2 * architecture.reach, : shape[1] + 2 * architecture.reach]
+    whole = network.evaluate(window)
+    cells = np.zeros((shape[0] // 8, shape[1] // 8), dtype=bool)
+    cells[:8, :8] = True
+    covers = coverage.cover_cells(cells, shape, network.steps)
+    weight = cells * np.float32(cells.size / np.count_nonzero(cells))
+    tiles = [cover.tiles for cover in covers]
+    part = network.evaluate_parts(window, tiles, [weight] * len(covers))
+    np.testing.assert_allclose(part[:64, :64], whole[:64, :64], atol=1e-4, rtol=0)
+
+
+def test_complete_cells_are_computed_to_the_last_pixel() -> None:
+    architecture = Architecture(hidden=16, depth=2, norm="group")
+    steps = coverage.convolutions(architecture)
+    shape = (92, 64)
+    cells = np.zeros((12, 8), dtype=bool)
+    cells[3, 2] = cells[11, 7] = True
+    for step, cover in zip(steps, coverage.cover_cells(cells, shape, steps), strict=True):
+        pixels = np.kron(cover.tiles, np.ones((4, 4), dtype=bool))
+        ny, nx = (size >> step.level for size in shape)
+        inside = pixels[step.margin : step.margin + ny, step.margin : step.margin + nx]
+        side = 8 >> step.level
+        expected = [
+            [np.all(inside[side * y : side * y + side, side * x : side * x + side]) for x in range(8)]
+            for y in range(12)
+        ]
+        np.testing.assert_array_equal(cover.complete, expected)
+        assert np.all(cover.complete[cells])
+    whole = coverage.cover_whole(shape, steps)
+    assert coverage.evaluation_cost([cover.tiles for cover in whole], architecture) == 1.0
 
 
 def test_narrow_networks_are_left_to_onnxruntime() -> None:

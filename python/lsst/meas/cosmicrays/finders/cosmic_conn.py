@@ -74,7 +74,8 @@ class CosmicConnFinderConfig(CosmicRayFinderConfig):
         optional=False,
         allowed={
             "full": "In every pixel.",
-            "selective": "Around whatever is sharper than a star; elsewhere the probability is 0.",
+            "selective": "Around whatever is sharper than a star; elsewhere the probability is 0.  "
+            "With another provider than cpu, in every pixel.",
         },
     )
     fillPlanes = ListField[str](

@@ -15,18 +15,23 @@ from __future__ import annotations
 __all__ = ["WinogradNetwork", "is_suitable"]
 
 import concurrent.futures
-import dataclasses
+import copy
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from . import winograd
+from .coverage import CELL_SIDE, Convolution, convolutions, cover_whole
 from .network import NORM_EPSILON, Architecture, batch_normalisation
+from .winograd import Features, Sums
 
 JOBS_PER_THREAD = 4
 """Work is divided more finely than among threads, since some may be slower."""
 
-NOTHING = np.zeros((0, 0, 0, 0), dtype=np.float32)
+MOST_ROOM = 4.5
+"""Memory may be this much larger than what is put there."""
+
+NOTHING = np.zeros((0, 0, 0), dtype=np.float32)
 
 
 def is_suitable(architecture: Architecture) -> bool:
@@ -45,25 +50,8 @@ def is_suitable(architecture: Architecture) -> bool:
     return architecture.hidden % winograd.CHANNEL_MULTIPLE == 0
 
 
-@dataclasses.dataclass(frozen=True)
-class _Features:
-    """What a convolution leaves, and the normalisation to come."""
-
-    values: np.ndarray
-    shape: tuple[int, int]
-    """Rows and columns that are used."""
-
-    scale: np.ndarray
-    offset: np.ndarray
-
-    @property
-    def n_blocks(self) -> int:
-        """Number of blocks (`int`)."""
-        return self.values.shape[0]
-
-
 class WinogradNetwork:
-    """A network that is evaluated in blocks without padding, on CPUs.
+    """A network that is evaluated without padding, on CPUs.
 
     Parameters
     ----------
@@ -78,58 +66,72 @@ class WinogradNetwork:
     def __init__(self, tensors: Mapping[str, np.ndarray], architecture: Architecture, threads: int) -> None:
         self.architecture = architecture
         self.threads = threads
+        self.reach = architecture.reach
+        self.stride = architecture.stride
         self._weights = _Weights(tensors, architecture)
+        self._memory = _Memory()
+
+    def for_one_image(self) -> WinogradNetwork:
+        """Return the same network with memory of its own.
+
+        Returns
+        -------
+        network : `WinogradNetwork`
+            It keeps the memory of one tile for the next until it is deleted,
+            and must not be used by two threads at a time.
+        """
+        network = copy.copy(self)
+        network._memory = _Memory()
+        return network
 
     @property
-    def batch_normalisation(self) -> np.ndarray:
-        """The normalisation that was learned, if it is (`numpy.ndarray`)."""
-        return batch_normalisation(self._weights.tensors, self.architecture)
+    def steps(self) -> list[Convolution]:
+        """The convolutions in order (`list` [`Convolution`])."""
+        return self._weights.steps
 
-    def measure(self, blocks: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluate blocks that together stand for a tile.
+    def evaluate(self, window: np.ndarray) -> np.ndarray:
+        """Return the probability of the pixels of a tile.
 
         Parameters
         ----------
-        blocks : `numpy.ndarray` [`float32`]
-            Blocks with what is around them, shape (n, ny, nx).
-        weight : `numpy.ndarray`
-            Part of each block in the statistics, shape (n,), sum 1.
+        window : `numpy.ndarray` [`float32`]
+            The tile and what is around it, shape (ny, nx).
 
         Returns
         -------
         probability : `numpy.ndarray` [`float32`]
-            Shape (n, ny - 2 reach, nx - 2 reach).
-        normalisation : `numpy.ndarray`
-            The normalisation that was applied, for `fixed`.
+            Shape (ny - 2 reach, nx - 2 reach).
         """
-        with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
-            if not self.architecture.uses_tile_statistics:
-                normalisation = self.batch_normalisation
-                return _Evaluation(self._weights, pool, self.threads, None, normalisation).run(
-                    blocks
-                ), normalisation
-            evaluation = _Evaluation(self._weights, pool, self.threads, weight.astype(np.float32), None)
-            return evaluation.run(blocks), np.concatenate(evaluation.applied, axis=1)
+        around = 2 * self.reach
+        covers = cover_whole((window.shape[0] - around, window.shape[1] - around), self.steps)
+        return self.evaluate_parts(
+            window,
+            [cover.tiles for cover in covers],
+            [cover.complete.astype(np.float32) for cover in covers],
+        )
 
-    def fixed(self, normalisation: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the network with a given normalisation, for one thread.
+    def evaluate_parts(
+        self, window: np.ndarray, tiles: list[np.ndarray], weights: list[np.ndarray]
+    ) -> np.ndarray:
+        """Return the probability of some of the pixels of a tile.
 
         Parameters
         ----------
-        normalisation : `numpy.ndarray`
-            Scales and offsets, from `measure`.
+        window : `numpy.ndarray` [`float32`]
+            The tile and what is around it, shape (ny, nx).
+        tiles : `list` [`numpy.ndarray`]
+            For each convolution, which tiles of 4x4 pixels to compute.
+        weights : `list` [`numpy.ndarray`]
+            For each convolution, how often each cell is to count in the
+            statistics (float32).  Those that count have to be complete.
 
         Returns
         -------
-        evaluate : `~collections.abc.Callable`
-            Takes blocks that have nothing to do with each other, shape
-            (n, ny, nx), and returns their probability.
+        probability : `numpy.ndarray` [`float32`]
+            Shape (ny - 2 reach, nx - 2 reach); 0 where it was not computed.
         """
-
-        def evaluate(blocks: np.ndarray) -> np.ndarray:
-            return _Evaluation(self._weights, None, 1, None, normalisation).run(blocks)
-
-        return evaluate
+        with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
+            return _Evaluation(self._weights, self._memory, pool, self.threads, tiles, weights).run(window)
 
 
 class _Weights:
@@ -138,8 +140,8 @@ class _Weights:
     def __init__(self, tensors: Mapping[str, np.ndarray], architecture: Architecture) -> None:
         self.tensors = tensors
         self.architecture = architecture
-        self.margins = architecture.margins()
-        self.convolutions = {}
+        self.steps = convolutions(architecture)
+        self.convolutions = []
         self.deconvolutions = {}
         for layer, (n_in, n_out) in architecture.layers().items():
             for place in (0, 3):
@@ -147,9 +149,10 @@ class _Weights:
                 if weight.shape[1] == 1:
                     pixels = np.concatenate([weight.reshape(n_out, 9), bias[:, np.newaxis]], axis=1)
                     packed = winograd.pack_matrix(pixels.T)
+                    self.first_matrix = pixels.T.astype(np.float64)
                 else:
                     packed = winograd.pack_weights(weight).ravel()
-                self.convolutions[f"{layer}.{place}"] = packed, bias
+                self.convolutions.append((packed, bias))
             if layer.startswith("up"):
                 name = layer.replace(".conv.conv", ".up_conv")
                 matrix = self.vector(f"{name}.weight").transpose(0, 2, 3, 1).reshape(n_in, -1)
@@ -160,216 +163,230 @@ class _Weights:
         return self.tensors[name].astype(np.float32)
 
 
+class _Memory:
+    """Room for features, which is used again.
+
+    To get new memory from the system takes as long as a convolution.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+
+    def take(self, shape: tuple[int, int], n_channels: int, pixels: int = 1) -> np.ndarray:
+        """Make room for features, with zeros beyond what is used.
+
+        With ``pixels``, tiles are that many times larger.
+        """
+        ny, nx = (pixels * winograd.padded_side(side // pixels) for side in shape)
+        size = ny * nx * n_channels
+        fitting = [i for i, free in enumerate(self._free) if size <= free.size <= MOST_ROOM * size]
+        if fitting:
+            room = self._free.pop(min(fitting, key=lambda i: self._free[i].size))
+        else:
+            room = np.empty(size, dtype=np.float32)
+        values = room[:size].reshape(ny, nx, n_channels)
+        values[shape[0] :] = 0.0
+        values[:, shape[1] :] = 0.0
+        return values
+
+    def give(self, values: np.ndarray) -> None:
+        """Take back the room of features."""
+        room = values.base
+        if room is not None:
+            self._free.append(room)
+
+
 class _Evaluation:
-    """One evaluation of some blocks.
+    """One evaluation of a tile.
 
     Parameters
     ----------
     weights : `_Weights`
         The network.
-    pool : `concurrent.futures.ThreadPoolExecutor` or `None`
-        What runs jobs, if not this thread.
+    memory : `_Memory`
+        Where features have room.
+    pool : `concurrent.futures.ThreadPoolExecutor`
+        What runs jobs.
     threads : `int`
         How many threads it has.
-    block_weight : `numpy.ndarray` or `None`
-        Part of each block in the statistics, if they are to be measured.
-    normalisation : `numpy.ndarray` or `None`
-        The normalisation, if not.
+    tiles, cell_weights : `list` [`numpy.ndarray`]
+        What to compute, and to count, of each convolution.
     """
 
     def __init__(
         self,
         weights: _Weights,
-        pool: concurrent.futures.ThreadPoolExecutor | None,
+        memory: _Memory,
+        pool: concurrent.futures.ThreadPoolExecutor,
         threads: int,
-        block_weight: np.ndarray | None,
-        normalisation: np.ndarray | None,
+        tiles: list[np.ndarray],
+        cell_weights: list[np.ndarray],
     ) -> None:
         self._weights = weights
+        self._memory = memory
         self._pool = pool
         self._threads = threads
-        self._block_weight = np.zeros(0, dtype=np.float32) if block_weight is None else block_weight
-        self._given = normalisation
-        self._n_given = 0
-        self.applied: list[np.ndarray] = []
+        self._tiles = tiles
+        self._cell_weights = cell_weights
+        self._tile_shape = (0, 0)
+        if not weights.architecture.uses_tile_statistics:
+            self._given = batch_normalisation(weights.tensors, weights.architecture).astype(np.float32)
+            self._cell_weights = [np.zeros((0, 0), dtype=np.float32)] * len(tiles)
 
-    def run(self, blocks: np.ndarray) -> np.ndarray:
-        """Return the probability of the pixels of blocks."""
+    def run(self, window: np.ndarray) -> np.ndarray:
+        """Return the probability of the pixels of a tile."""
         weights, depth = self._weights, self._weights.architecture.depth
-        features = self._convolve_image(blocks)
-        features = self._convolve("inc.conv.conv", 1, features)
+        around = 2 * weights.architecture.reach
+        self._tile_shape = (window.shape[0] - around, window.shape[1] - around)
+        features = self._convolve_again(1, self._convolve_image(window))
         skips = []
         for level in range(1, depth + 1):
             skips.append(features)
-            features = self._pair(f"down{level}.down_cov.1.conv", self._halve(features))
-        for level in range(depth, 0, -1):
-            layer = f"up{level}.conv.conv"
-            wanted, _ = weights.margins[layer]
-            encoder = f"down{level - 1}.down_cov.1.conv" if level > 1 else "inc.conv.conv"
-            below = f"up{level + 1}.conv.conv" if level < depth else f"down{level}.down_cov.1.conv"
-            coarser = self._deconvolve(layer, features)
-            features = self._pair(
-                layer,
-                skips.pop(),
-                weights.margins[encoder][1] - wanted,
-                coarser,
-                2 * weights.margins[below][1] - wanted,
-            )
-        return self._rate(features)
+            halved = self._halve(2 * level - 1, features)
+            features = self._convolve_again(2 * level + 1, self._convolve_again(2 * level, halved))
+        for step in range(2 * depth + 2, len(weights.steps), 2):
+            coarser = self._deconvolve(step, features)
+            self._memory.give(features.values)
+            finer = skips.pop()
+            both = self._convolve(step, finer, coarser)
+            self._memory.give(coarser)
+            self._memory.give(finer.values)
+            features = self._convolve_again(step + 1, both)
+        probability = self._rate(features)
+        self._memory.give(features.values)
+        return probability
 
-    def _pair(
-        self,
-        layer: str,
-        features: _Features,
-        corner: int = 0,
-        more: np.ndarray = NOTHING,
-        more_corner: int = 0,
-    ) -> _Features:
-        features = self._convolve(layer, 0, features, corner, more, more_corner)
-        del more
-        return self._convolve(layer, 1, features)
+    def _convolve_again(self, step: int, features: Features) -> Features:
+        """Convolve features that are not needed any more."""
+        result = self._convolve(step, features)
+        self._memory.give(features.values)
+        return result
 
-    def _convolve_image(self, blocks: np.ndarray) -> _Features:
-        layer = "inc.conv.conv"
-        matrix, bias = self._weights.convolutions[f"{layer}.0"]
-        n, ny, nx = blocks.shape
-        result = _allocate(n, (ny - 2, nx - 2), bias.size)
-        blocks = np.ascontiguousarray(blocks, dtype=np.float32)
-        inside, jobs = self._inside(layer, 0, (ny - 2, nx - 2)), self._jobs(n * (ny - 2))
-        sums = np.zeros((len(jobs), 2, bias.size))
+    def _convolve_image(self, window: np.ndarray) -> Features:
+        step = self._weights.steps[0]
+        matrix, bias = self._weights.convolutions[0]
+        shape = step.shape(self._tile_shape)
+        result = self._memory.take(shape, bias.size)
+        image = np.zeros([winograd.padded_side(side) for side in shape], dtype=np.float32)
+        image[: window.shape[0], : window.shape[1]] = window
+        jobs = self._jobs(0)
 
         def run(i: int) -> None:
-            winograd.convolve_image(blocks, matrix, result, *jobs[i], inside, self._block_weight, sums[i])
+            winograd.convolve_image(image, matrix, result, jobs[i])
 
         self._run(run, len(jobs))
-        return self._normalised(layer, result, (ny - 2, nx - 2), sums, inside)
+        return self._normalised(0, result, self._sums_of_image(image))
 
-    def _convolve(
-        self,
-        layer: str,
-        place: int,
-        features: _Features,
-        corner: int = 0,
-        more: np.ndarray = NOTHING,
-        more_corner: int = 0,
-    ) -> _Features:
-        packed, bias = self._weights.convolutions[f"{layer}.{3 * place}"]
-        shape = (features.shape[0] - 2 * corner - 2, features.shape[1] - 2 * corner - 2)
-        result = _allocate(features.n_blocks, shape, bias.size)
-        inside = self._inside(layer, place, shape)
-        jobs = self._jobs(features.n_blocks * -(-shape[0] // winograd.TILE))
+    def _sums_of_image(self, image: np.ndarray) -> np.ndarray:
+        """Return sums over what the first convolution makes of the tile."""
+        margin = self._weights.steps[0].margin
+        ny, nx = self._tile_shape
+        rows = np.array_split(np.arange(margin, margin + ny), JOBS_PER_THREAD * self._threads)
+        moments = np.zeros((len(rows), 10, 10))
+
+        def run(i: int) -> None:
+            if rows[i].size > 0:
+                limits = rows[i][0], rows[i][-1] + 1
+                winograd.add_moments(image, *limits, margin, margin + nx, moments[i])
+
+        self._run(run, len(rows))
+        matrix, total = self._weights.first_matrix, np.sum(moments, axis=0)
+        return np.stack([total[9] @ matrix, np.einsum("io,ij,jo->o", matrix, total, matrix)])[np.newaxis]
+
+    def _convolve(self, step: int, features: Features, more: np.ndarray = NOTHING) -> Features:
+        packed, bias = self._weights.convolutions[step]
+        sources = self._weights.steps[step].sources
+        result = self._memory.take(self._weights.steps[step].shape(self._tile_shape), bias.size)
+        counted = self._counted(step)
+        jobs = self._jobs(step)
         sums = np.zeros((len(jobs), 2, bias.size))
 
         def run(i: int) -> None:
             winograd.convolve(
-                features.values,
-                corner,
-                features.scale,
-                features.offset,
+                features,
+                sources[0].corner,
                 more,
-                more_corner,
+                sources[-1].corner,
                 packed,
                 bias,
                 result,
-                *jobs[i],
-                inside,
-                self._block_weight,
+                jobs[i],
+                counted,
                 sums[i],
             )
 
         self._run(run, len(jobs))
-        return self._normalised(layer, result, shape, sums, inside)
+        return self._normalised(step, result, sums)
 
-    def _inside(self, layer: str, place: int, shape: tuple[int, int]) -> np.ndarray:
-        """Return the limits of the pixels that are not margin."""
-        margin = self._weights.margins[layer][1] + (1 - place)
-        return np.array([margin, shape[0] - margin, margin, shape[1] - margin])
+    def _counted(self, step: int) -> Sums:
+        """Return how pixels count in the statistics."""
+        convolution = self._weights.steps[step]
+        rows, columns = (size >> convolution.level for size in self._tile_shape)
+        side = CELL_SIDE >> convolution.level
+        return Sums(self._cell_weights[step], side, convolution.margin, rows, columns)
 
-    def _normalised(
-        self, layer: str, values: np.ndarray, shape: tuple[int, int], sums: np.ndarray, inside: np.ndarray
-    ) -> _Features:
+    def _normalised(self, step: int, values: np.ndarray, sums: np.ndarray) -> Features:
         """Return features with their normalisation."""
-        n_channels = values.shape[3]
-        if self._given is not None:
-            scale, offset = self._given[:, self._n_given : self._n_given + n_channels].astype(np.float32)
-            self._n_given += n_channels
-            return _Features(values, shape, scale, offset)
-        n_pixels = (inside[1] - inside[0]) * (inside[3] - inside[2])
+        convolution, n_channels = self._weights.steps[step], values.shape[2]
+        if not self._weights.architecture.uses_tile_statistics:
+            (scale, offset), self._given = np.split(self._given, [n_channels], axis=1)
+            return Features(values, scale.copy(), offset.copy())
+        rows, columns = (size >> convolution.level for size in self._tile_shape)
         n_group = self._weights.architecture.n_group
-        mean, square = np.mean(sums.sum(axis=0).reshape(2, n_group, -1), axis=2) / n_pixels
+        mean, square = np.mean(sums.sum(axis=0).reshape(2, n_group, -1), axis=2) / (rows * columns)
         tensors = self._weights.tensors
-        weight, bias = (tensors[f"{layer}.4.{name}"].astype(np.float64) for name in ("weight", "bias"))
+        weight, bias = (
+            tensors[f"{convolution.layer}.4.{name}"].astype(np.float64) for name in ("weight", "bias")
+        )
         repeats = n_channels // n_group
         scale = weight * np.repeat(1.0 / np.sqrt(square - mean**2 + NORM_EPSILON), repeats)
         offset = bias - np.repeat(mean, repeats) * scale
-        self.applied.append(np.stack([scale, offset]))
-        return _Features(values, shape, scale.astype(np.float32), offset.astype(np.float32))
+        return Features(values, scale.astype(np.float32), offset.astype(np.float32))
 
-    def _halve(self, features: _Features) -> _Features:
-        shape = (features.shape[0] // 2, features.shape[1] // 2)
+    def _halve(self, step: int, features: Features) -> Features:
+        ny, nx = self._weights.steps[step].shape(self._tile_shape)
         n_channels = features.scale.size
-        result = _allocate(features.n_blocks, shape, n_channels)
-        jobs = self._jobs(features.n_blocks * shape[0])
+        result = self._memory.take((ny // 2, nx // 2), n_channels)
+        jobs = self._jobs(step)
 
         def run(i: int) -> None:
-            winograd.halve(features.values, features.scale, features.offset, result, shape, *jobs[i])
+            winograd.halve(features, result, jobs[i])
 
         self._run(run, len(jobs))
         # They are positive: to normalise and rectify them again is harmless.
         ones, zeros = np.ones(n_channels, dtype=np.float32), np.zeros(n_channels, dtype=np.float32)
-        return _Features(result, shape, ones, zeros)
+        return Features(result, ones, zeros)
 
-    def _deconvolve(self, layer: str, features: _Features) -> np.ndarray:
-        matrix, bias = self._weights.deconvolutions[layer]
-        result = _allocate(features.n_blocks, (2 * features.shape[0], 2 * features.shape[1]), bias.size)
-        jobs = self._jobs(features.n_blocks * features.shape[0])
+    def _deconvolve(self, step: int, features: Features) -> np.ndarray:
+        """Return features of twice as many rows and columns for a step."""
+        below = step - 1
+        matrix, bias = self._weights.deconvolutions[self._weights.steps[step].layer]
+        ny, nx = self._weights.steps[below].shape(self._tile_shape)
+        result = self._memory.take((2 * ny, 2 * nx), bias.size, 2)
+        jobs = self._jobs(below)
 
         def run(i: int) -> None:
-            winograd.deconvolve(
-                features.values,
-                features.scale,
-                features.offset,
-                matrix,
-                bias,
-                result,
-                features.shape,
-                *jobs[i],
-            )
+            winograd.deconvolve(features, matrix, bias, result, jobs[i])
 
         self._run(run, len(jobs))
         return result
 
-    def _rate(self, features: _Features) -> np.ndarray:
-        probability = np.empty((features.n_blocks, *features.shape), dtype=np.float32)
+    def _rate(self, features: Features) -> np.ndarray:
+        last = len(self._weights.steps) - 1
+        probability = np.zeros([winograd.padded_side(side) for side in self._tile_shape], dtype=np.float32)
         weight = self._weights.vector("outc.conv.weight").ravel()
         bias = float(self._weights.tensors["outc.conv.bias"][0])
-        jobs = self._jobs(features.n_blocks * features.shape[0])
+        jobs = self._jobs(last)
 
         def run(i: int) -> None:
-            winograd.rate(
-                features.values, features.scale, features.offset, weight, bias, probability, *jobs[i]
-            )
+            winograd.rate(features, weight, bias, probability, jobs[i])
 
         self._run(run, len(jobs))
-        return probability
+        return probability[: self._tile_shape[0], : self._tile_shape[1]]
 
-    def _jobs(self, n_rows: int) -> list[tuple[int, int]]:
-        """Divide rows into jobs."""
-        n_jobs = min(n_rows, JOBS_PER_THREAD * self._threads) if self._pool is not None else 1
-        limits = [i * n_rows // n_jobs for i in range(n_jobs + 1)]
-        return list(zip(limits[:-1], limits[1:], strict=True))
+    def _jobs(self, step: int) -> list[np.ndarray]:
+        """Divide the tiles of a convolution into jobs."""
+        return np.array_split(np.argwhere(self._tiles[step]), JOBS_PER_THREAD * self._threads)
 
     def _run(self, job: Callable[[int], None], n_jobs: int) -> None:
-        if self._pool is None:
-            job(0)
-        else:
-            list(self._pool.map(job, range(n_jobs)))
-
-
-def _allocate(n_blocks: int, shape: tuple[int, int], n_channels: int) -> np.ndarray:
-    """Make room for features, with zeros beyond what is used."""
-    sides = (winograd.padded_side(side) for side in shape)
-    values = np.empty((n_blocks, *sides, n_channels), dtype=np.float32)
-    values[:, shape[0] :] = 0.0
-    values[:, :, shape[1] :] = 0.0
-    return values
+        list(self._pool.map(job, range(n_jobs)))

@@ -8,20 +8,18 @@
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Evaluating whole tiles."""
+"""Evaluating whole tiles by onnxruntime."""
 
 from __future__ import annotations
 
-__all__ = ["BlockNetwork", "OnnxNetwork", "OpaqueEvaluator", "TileEvaluator"]
+__all__ = ["OnnxNetwork", "OpaqueEvaluator"]
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime
 
-from .network import Architecture, batch_normalisation, build_block_network
+from .network import Architecture, build_block_network
 from .runtime import make_session
 from .weights import ModelFileError
 
@@ -30,52 +28,8 @@ OPAQUE_STRIDE = 16
 """Margin and stride for a network of which nothing but its ONNX is known."""
 
 
-class BlockNetwork(Protocol):
-    """A network that is evaluated in blocks without padding."""
-
-    architecture: Architecture
-    threads: int
-
-    def measure(self, blocks: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluate blocks that together stand for a tile.
-
-        Parameters
-        ----------
-        blocks : `numpy.ndarray` [`float32`]
-            Blocks with what is around them, shape (n, ny, nx).
-        weight : `numpy.ndarray`
-            Part of each block in the statistics, shape (n,), sum 1.
-
-        Returns
-        -------
-        probability : `numpy.ndarray` [`float32`]
-            Shape (n, ny - 2 reach, nx - 2 reach).
-        normalisation : `numpy.ndarray`
-            The normalisation that was applied, for `fixed`.
-        """
-
-    def fixed(self, normalisation: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the network with a given normalisation, for one thread.
-
-        Parameters
-        ----------
-        normalisation : `numpy.ndarray`
-            Scales and offsets, from `measure`.
-
-        Returns
-        -------
-        evaluate : `~collections.abc.Callable`
-            Takes blocks that have nothing to do with each other, shape
-            (n, ny, nx), and returns their probability.
-        """
-
-    @property
-    def batch_normalisation(self) -> np.ndarray:
-        """The normalisation that was learned, if it is (`numpy.ndarray`)."""
-
-
 class OnnxNetwork:
-    """A network that is evaluated in blocks by onnxruntime.
+    """A network of known weights that is run by onnxruntime.
 
     Parameters
     ----------
@@ -92,85 +46,10 @@ class OnnxNetwork:
     def __init__(
         self, tensors: Mapping[str, np.ndarray], architecture: Architecture, provider: str, threads: int
     ) -> None:
-        self.architecture = architecture
-        self.provider = provider
-        self.threads = threads
-        self._tensors = tensors
-
-    def measure(self, blocks: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluate blocks that together stand for a tile.
-
-        Parameters
-        ----------
-        blocks : `numpy.ndarray` [`float32`]
-            Blocks with what is around them, shape (n, ny, nx).
-        weight : `numpy.ndarray`
-            Part of each block in the statistics, shape (n,), sum 1.
-
-        Returns
-        -------
-        probability : `numpy.ndarray` [`float32`]
-            Shape (n, ny - 2 reach, nx - 2 reach).
-        normalisation : `numpy.ndarray`
-            The normalisation that was applied, for `fixed`.
-        """
-        inputs = {"image": blocks[:, np.newaxis]}
-        if not self.architecture.uses_tile_statistics:
-            (probability,) = self._session.run(None, inputs)
-            return probability[:, 0], self.batch_normalisation
-        inputs["weight"] = weight[np.newaxis].astype(np.float32)
-        probability, normalisation = self._session.run(None, inputs)
-        return probability[:, 0], normalisation
-
-    def fixed(self, normalisation: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the network with a given normalisation, for one thread.
-
-        Parameters
-        ----------
-        normalisation : `numpy.ndarray`
-            Scales and offsets, from `measure`.
-
-        Returns
-        -------
-        evaluate : `~collections.abc.Callable`
-            Takes blocks that have nothing to do with each other, shape
-            (n, ny, nx), and returns their probability.
-        """
-        content = build_block_network(self._tensors, self.architecture, normalisation)
-        session = make_session(content, self.provider, 1)
-
-        def evaluate(blocks: np.ndarray) -> np.ndarray:
-            return session.run(None, {"image": blocks[:, np.newaxis]})[0][:, 0]
-
-        return evaluate
-
-    @property
-    def batch_normalisation(self) -> np.ndarray:
-        """The normalisation that was learned, if it is (`numpy.ndarray`)."""
-        return batch_normalisation(self._tensors, self.architecture)
-
-    @functools.cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        normalisation = None if self.architecture.uses_tile_statistics else self.batch_normalisation
-        content = build_block_network(self._tensors, self.architecture, normalisation)
-        return make_session(content, self.provider, self.threads)
-
-
-class TileEvaluator:
-    """Evaluates every pixel of a tile.
-
-    Parameters
-    ----------
-    network : `BlockNetwork`
-        The network.
-    """
-
-    overhang = 0
-
-    def __init__(self, network: BlockNetwork) -> None:
-        self._network = network
-        self.reach = network.architecture.reach
-        self.stride = network.architecture.stride
+        self.reach = architecture.reach
+        self.stride = architecture.stride
+        content = build_block_network(tensors, architecture)
+        self._session = make_session(content, provider, threads)
 
     def evaluate(self, window: np.ndarray) -> np.ndarray:
         """Return the probability of the pixels of a tile.
@@ -185,8 +64,7 @@ class TileEvaluator:
         probability : `numpy.ndarray` [`float32`]
             Probability in the tile alone.
         """
-        probability, _ = self._network.measure(window[np.newaxis], np.ones(1))
-        return probability[0]
+        return self._session.run(None, {"image": window[np.newaxis, np.newaxis]})[0][0, 0]
 
 
 class OpaqueEvaluator:
@@ -205,7 +83,6 @@ class OpaqueEvaluator:
         Raised if the network does not take one float32 image and return one.
     """
 
-    overhang = 0
     reach = OPAQUE_REACH
     stride = OPAQUE_STRIDE
 

@@ -37,7 +37,7 @@ import numpy as np
 import onnxruntime
 
 from .blocks import WinogradNetwork, is_suitable
-from .evaluators import BlockNetwork, OnnxNetwork, OpaqueEvaluator, TileEvaluator
+from .evaluators import OnnxNetwork, OpaqueEvaluator
 from .network import build_network, find_architecture, read_onnx_weights
 from .reference import ReferenceModel, load_reference_model
 from .runtime import ProviderError, check_provider, make_session
@@ -169,7 +169,8 @@ class CosmicConnModel(abc.ABC):
         speed : `str`, optional
             With ``full`` the network is evaluated everywhere; with
             ``selective`` only around pixels that can be cosmic rays, and the
-            probability is 0 elsewhere.
+            probability is 0 elsewhere.  Networks that onnxruntime runs are
+            evaluated everywhere all the same.
         bad : `numpy.ndarray` [`bool`], optional
             Pixels that are not to be used, shape (ny, nx).
 
@@ -267,7 +268,11 @@ class _CosmicConnNetwork(CosmicConnModel):
         return self._tile_session.run(None, {"image": pixels[np.newaxis, np.newaxis]})[0][0, 0]
 
     def evaluator(self, speed: str) -> Evaluator:
-        return SelectiveEvaluator(self._blocks) if speed == "selective" else TileEvaluator(self._blocks)
+        network = self._network
+        if not isinstance(network, WinogradNetwork):
+            return network
+        network = network.for_one_image()
+        return SelectiveEvaluator(network) if speed == "selective" else network
 
     def to_onnx(self) -> bytes:
         return build_network(self._tensors, self.architecture)
@@ -277,7 +282,7 @@ class _CosmicConnNetwork(CosmicConnModel):
         return make_session(self.to_onnx(), self.provider, self.threads)
 
     @functools.cached_property
-    def _blocks(self) -> BlockNetwork:
+    def _network(self) -> WinogradNetwork | OnnxNetwork:
         if self.provider == "cpu" and is_suitable(self.architecture):
             return WinogradNetwork(self._tensors, self.architecture, self.threads)
         return OnnxNetwork(self._tensors, self.architecture, self.provider, self.threads)

@@ -241,10 +241,8 @@ def build_network(tensors: Mapping[str, np.ndarray], architecture: Architecture)
     return _GraphBuilder(tensors, architecture).build()
 
 
-def build_block_network(
-    tensors: Mapping[str, np.ndarray], architecture: Architecture, normalisation: np.ndarray | None = None
-) -> bytes:
-    """Write the network for blocks as an ONNX model.
+def build_block_network(tensors: Mapping[str, np.ndarray], architecture: Architecture) -> bytes:
+    """Write the network for tiles with what is around them as an ONNX model.
 
     Parameters
     ----------
@@ -252,22 +250,15 @@ def build_block_network(
         Weights, as `find_architecture` accepts them.
     architecture : `Architecture`
         The architecture of these weights.
-    normalisation : `numpy.ndarray`, optional
-        Scale and offset of each channel in each normalisation, shape
-        (2, n).  By default they follow from the blocks themselves.
 
     Returns
     -------
     content : `bytes`
-        The serialised model.  It takes ``image`` (float32, (n, 1, ny, nx)):
-        blocks and what is around them, as far as they reach.  It gives
-        ``probability`` (float32, (n, 1, ny - 2 reach, nx - 2 reach)).
-
-        Without ``normalisation``, it also takes ``weight`` (float32,
-        (1, n), sum 1), the part that each block has in the statistics, and
-        gives the ``normalisation`` that it applied to all.
+        The serialised model.  It takes ``image`` (float32, (1, 1, ny, nx)):
+        a tile and what is around it, as far as it reaches.  It gives
+        ``probability`` (float32, (1, 1, ny - 2 reach, nx - 2 reach)).
     """
-    return _BlockGraphBuilder(tensors, architecture, normalisation).build()
+    return _BlockGraphBuilder(tensors, architecture).build()
 
 
 def batch_normalisation(tensors: Mapping[str, np.ndarray], architecture: Architecture) -> np.ndarray:
@@ -283,7 +274,7 @@ def batch_normalisation(tensors: Mapping[str, np.ndarray], architecture: Archite
     Returns
     -------
     normalisation : `numpy.ndarray`
-        For `build_block_network`.
+        Scale and offset of each channel in each normalisation, shape (2, n).
     """
     parts = []
     for layer in architecture.layers():
@@ -404,15 +395,15 @@ class _GraphBuilder:
         deviation = self._node("Sqrt", self._node("Add", variance, self._number(NORM_EPSILON)))
         scale = self._node("Div", self._node("Reshape", weight, by_group), deviation)
         offset = self._node("Sub", self._node("Reshape", bias, by_group), self._node("Mul", mean, scale))
-        scale = self._node("Reshape", scale, by_channel, output=f"scale_{layer}_{place}")
-        offset = self._node("Reshape", offset, by_channel, output=f"offset_{layer}_{place}")
+        scale = self._node("Reshape", scale, by_channel)
+        offset = self._node("Reshape", offset, by_channel)
         return self._node("Relu", self._node("Add", self._node("Mul", features, scale), offset))
 
     def _group_statistics(self, features: str, layer: str, place: int) -> tuple[str, str]:
         """Return mean and variance of each group, of shape (n_group, 1)."""
         return self._mean_and_variance(features)
 
-    def _mean_and_variance(self, features: str, weight: str | None = None) -> tuple[str, str]:
+    def _mean_and_variance(self, features: str) -> tuple[str, str]:
         n_group = self._architecture.n_group
         width = self._slice(self._node("Shape", features), [3], [4], [0])
         by_group = self._integers([0, n_group, -1])
@@ -422,9 +413,6 @@ class _GraphBuilder:
         square = self._node("ReduceSumSquare", features, axes=[3], keepdims=0)
         square = self._node("ReduceMean", self._node("Reshape", square, by_group), axes=[2], keepdims=0)
         square = self._node("Div", square, self._node("Cast", width, to=TensorProto.FLOAT))
-        if weight is not None:
-            mean = self._node("MatMul", weight, mean)
-            square = self._node("MatMul", weight, square)
         column = self._integers([n_group, 1])
         mean = self._node("Reshape", mean, column)
         square = self._node("Reshape", square, column)
@@ -456,39 +444,18 @@ class _GraphBuilder:
 
 
 class _BlockGraphBuilder(_GraphBuilder):
-    """Builds the network without padding, so that blocks shrink.
-
-    A given normalisation is folded into the convolutions.
-    """
+    """Builds the network without padding, so that the result is smaller."""
 
     pad = 0
 
-    def __init__(
-        self,
-        tensors: Mapping[str, np.ndarray],
-        architecture: Architecture,
-        normalisation: np.ndarray | None,
-    ) -> None:
+    def __init__(self, tensors: Mapping[str, np.ndarray], architecture: Architecture) -> None:
         super().__init__(tensors, architecture)
         self._margins = architecture.margins()
-        self._folds_normalisation = normalisation is not None
-        if normalisation is not None:
-            self._tensors = _fold(tensors, architecture, normalisation)
 
     def _interface(self) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
-        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, "ny", "nx"])
-        probability = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 1, None, None])
-        if self._folds_normalisation:
-            return [image], [probability]
-        weight = helper.make_tensor_value_info("weight", TensorProto.FLOAT, [1, "n"])
-        parts = []
-        for part in ("scale", "offset"):
-            names = [f"{part}_{layer}_{place}" for layer in self._architecture.layers() for place in (0, 1)]
-            row = self._node("Concat", *names, axis=1)
-            parts.append(self._node("Reshape", row, self._integers([1, -1])))
-        self._node("Concat", *parts, axis=0, output="normalisation")
-        normalisation = helper.make_tensor_value_info("normalisation", TensorProto.FLOAT, [2, None])
-        return [image, weight], [probability, normalisation]
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, "ny", "nx"])
+        probability = helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, 1, None, None])
+        return [image], [probability]
 
     def _join(self, level: int, finer: str, coarser: str) -> list[str]:
         depth = self._architecture.depth
@@ -500,35 +467,12 @@ class _BlockGraphBuilder(_GraphBuilder):
             self._crop(coarser, 2 * self._margins[below][1] - wanted),
         ]
 
-    def _normalise(self, features: str, layer: str, place: int) -> str:
-        if self._folds_normalisation:
-            return self._node("Relu", features)
-        return super()._normalise(features, layer, place)
-
     def _group_statistics(self, features: str, layer: str, place: int) -> tuple[str, str]:
         """Leave out margins, so that each pixel of a tile counts once."""
         margin = self._margins[layer][1] + (1 - place)
-        return self._mean_and_variance(self._crop(features, margin), "weight")
+        return self._mean_and_variance(self._crop(features, margin))
 
     def _crop(self, features: str, margin: int) -> str:
         if margin == 0:
             return features
         return self._slice(features, [margin, margin], [-margin, -margin], [2, 3])
-
-
-def _fold(
-    tensors: Mapping[str, np.ndarray], architecture: Architecture, normalisation: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return weights whose convolutions also normalise."""
-    folded = dict(tensors)
-    start = 0
-    for layer, (_, n_channels) in architecture.layers().items():
-        for place in (0, 3):
-            scale, offset = normalisation[:, start : start + n_channels]
-            start += n_channels
-            name = f"{layer}.{place}"
-            folded[f"{name}.weight"] = (
-                tensors[f"{name}.weight"] * scale[:, np.newaxis, np.newaxis, np.newaxis]
-            )
-            folded[f"{name}.bias"] = tensors[f"{name}.bias"] * scale + offset
-    return folded

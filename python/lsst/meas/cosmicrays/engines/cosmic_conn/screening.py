@@ -12,40 +12,38 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "CELL_SIDE",
-    "NOISE_SAMPLING",
-    "evaluation_cost",
-    "find_long_cells",
-    "find_sharp_cells",
-    "least_cost",
-    "measure_noise",
-    "measure_sharpness",
-    "plan_rectangles",
-]
+__all__ = ["NOISE_SAMPLING", "find_long_cells", "find_sharp_cells", "measure_noise", "measure_sharpness"]
 
 import numba
 import numpy as np
 import scipy.ndimage
 
-CELL_SIDE = 8
-"""Side of the cells (pixels) of which rectangles are made."""
-
-GROUP_SIDE = 4
-"""Sharp cells of groups of this many by this many begin as one rectangle."""
-
-SURROUNDINGS = 16
-"""The work for a rectangle is that for its area if its sides were longer by
-this (pixels): coarse features are needed far around it, fine ones less so.
-"""
+from .coverage import CELL_SIDE
 
 SHARPNESS_WIDE = 0.25
 """Part of the second difference over two pixels that is subtracted from that
 over one pixel.  Of a Gaussian wider than 1.2 pixels (sigma) little remains.
 """
 
-SHARPNESS_LIMIT = 4.2
-"""Sharpness (in standard deviations of its noise) of a possible cosmic ray."""
+SKY_LIMIT = 4.8
+OBJECT_LIMIT = 3.7
+OBJECT_LIGHT = 1.5
+"""Sharpness (in standard deviations of its noise) of a possible cosmic ray.
+
+Noise of the sky passes the lower limit often.  This is so only where the mean
+light around is more than `OBJECT_LIGHT` (in standard deviations of a pixel):
+the network takes some faint stars in good seeing for cosmic rays.
+"""
+
+GLARE = 0.12
+GLARE_LIGHT = 5.0
+"""Where that light is more than `GLARE_LIGHT`, the limit rises by this part
+of the excess.  Of a star whose sigma is 1.7 pixels the sharpness is up to a
+tenth of the light, of a cosmic ray one pixel wide several times the light.
+"""
+
+LIGHT_RADIUS = 2
+"""The light is that of the pixels within so many rows and columns."""
 
 SHARPNESS_MARGIN = 3
 """Cells this close to what is sharp (pixels) are evaluated too."""
@@ -109,7 +107,9 @@ def measure_sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return across, down
 
 
-def find_sharp_cells(across: np.ndarray, down: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
+def find_sharp_cells(
+    window: np.ndarray, across: np.ndarray, down: np.ndarray, reach: int, shape: tuple[int, int]
+) -> np.ndarray:
     """Tell which cells of a tile hold something sharper than a star.
 
     The sharpness is compared with its noise: alone, averaged over three
@@ -118,9 +118,10 @@ def find_sharp_cells(across: np.ndarray, down: np.ndarray, reach: int, shape: tu
 
     Parameters
     ----------
+    window : `numpy.ndarray` [`float32`]
+        The tile without its sky, and ``reach`` pixels on each side.
     across, down : `numpy.ndarray` [`float32`]
-        Sharpness in a tile, in ``reach`` pixels on each side, and perhaps in
-        more at the end.
+        Its sharpness.
     reach : `int`
         Pixels around the tile.
     shape : `tuple` [`int`, `int`]
@@ -131,8 +132,9 @@ def find_sharp_cells(across: np.ndarray, down: np.ndarray, reach: int, shape: tu
     sharp : `numpy.ndarray` [`bool`]
         One element a cell; cells at the end may reach beyond the tile.
     """
-    limits = SHARPNESS_LIMIT * np.array(_sharpness_noise(across, down), dtype=np.float32)
-    return _mark_cells(across, down, reach, shape, limits)
+    noise = np.array(_sharpness_noise(across, down), dtype=np.float32)
+    pixel_noise = measure_noise(window[::NOISE_SAMPLING, ::NOISE_SAMPLING])
+    return _mark_cells(window, across, down, reach, shape, noise, pixel_noise)
 
 
 def find_long_cells(window: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
@@ -141,8 +143,7 @@ def find_long_cells(window: np.ndarray, reach: int, shape: tuple[int, int]) -> n
     Parameters
     ----------
     window : `numpy.ndarray` [`float32`]
-        The tile without its sky, ``reach`` pixels on each side, and perhaps
-        more at the end.
+        The tile without its sky, and ``reach`` pixels on each side.
     reach : `int`
         Pixels around the tile.
     shape : `tuple` [`int`, `int`]
@@ -195,139 +196,55 @@ def measure_noise(values: np.ndarray) -> float:
 
 @numba.njit(cache=True, nogil=True)
 def _mark_cells(
-    across: np.ndarray, down: np.ndarray, reach: int, shape: tuple[int, int], limits: np.ndarray
+    window: np.ndarray,
+    across: np.ndarray,
+    down: np.ndarray,
+    reach: int,
+    shape: tuple[int, int],
+    noise: np.ndarray,
+    pixel_noise: float,
 ) -> np.ndarray:
-    """Mark cells with a pixel beyond a limit in them or close to them."""
+    """Mark cells with a pixel beyond its limit in them or close to them."""
     ny, nx = shape
     margin = SHARPNESS_MARGIN
     half = np.float32(0.5)
     quarter = np.float32(0.25)
+    limits = np.float32(OBJECT_LIMIT) * noise
     sharp = np.zeros((-(-ny // CELL_SIDE), -(-nx // CELL_SIDE)), dtype=np.bool_)
     for y in range(reach - margin, reach + ny + margin):
         for x in range(reach - margin, reach + nx + margin):
             averaged_across = half * across[y, x] + quarter * (across[y - 1, x] + across[y + 1, x])
             averaged_down = half * down[y, x] + quarter * (down[y, x - 1] + down[y, x + 1])
+            both = averaged_across + averaged_down
             if (
                 across[y, x] > limits[0]
                 or down[y, x] > limits[1]
                 or averaged_across > limits[2]
                 or averaged_down > limits[3]
-                or averaged_across + averaged_down > limits[4]
+                or both > limits[4]
             ):
-                for v in (max(y - reach - margin, 0), min(y - reach + margin, ny - 1)):
-                    for u in (max(x - reach - margin, 0), min(x - reach + margin, nx - 1)):
-                        sharp[v // CELL_SIDE, u // CELL_SIDE] = True
+                rise = _limit(window, y, x, pixel_noise) / OBJECT_LIMIT
+                if (
+                    across[y, x] > rise * limits[0]
+                    or down[y, x] > rise * limits[1]
+                    or averaged_across > rise * limits[2]
+                    or averaged_down > rise * limits[3]
+                    or both > rise * limits[4]
+                ):
+                    for v in (max(y - reach - margin, 0), min(y - reach + margin, ny - 1)):
+                        for u in (max(x - reach - margin, 0), min(x - reach + margin, nx - 1)):
+                            sharp[v // CELL_SIDE, u // CELL_SIDE] = True
     return sharp
 
 
-def evaluation_cost(rectangles: np.ndarray) -> float:
-    """Return the work for rectangles, as an equivalent number of pixels.
-
-    Parameters
-    ----------
-    rectangles : `numpy.ndarray` [`int`]
-        First row, first column, and those after the last, in pixels; shape
-        (n, 4).
-
-    Returns
-    -------
-    cost : `float`
-        Total of their areas, with part of what is around them.
-    """
-    sides = rectangles[:, 2:] - rectangles[:, :2] + SURROUNDINGS
-    return float(np.sum(np.prod(sides, axis=1)))
-
-
-def least_cost(cells: np.ndarray) -> float:
-    """Return the least work that rectangles around some cells can take.
-
-    That is the area of the cells and of what is around them, without what
-    rectangles cover twice or needlessly.
-
-    Parameters
-    ----------
-    cells : `numpy.ndarray` [`bool`]
-        Which cells to cover.
-
-    Returns
-    -------
-    cost : `float`
-        At most `evaluation_cost` of any rectangles that cover them.
-    """
-    around = SURROUNDINGS // 2 // CELL_SIDE
-    side = 2 * around + 1
-    covered = scipy.ndimage.binary_dilation(np.pad(cells, around), np.ones((side, side)))
-    return float(np.count_nonzero(covered)) * CELL_SIDE**2
-
-
-def plan_rectangles(sharp: np.ndarray) -> np.ndarray:
-    """Cover sharp cells with rectangles that take little work.
-
-    Rectangles around the sharp cells of each group are joined, best pair
-    first, for as long as that saves work.
-
-    Parameters
-    ----------
-    sharp : `numpy.ndarray` [`bool`]
-        Which cells to cover.
-
-    Returns
-    -------
-    rectangles : `numpy.ndarray` [`int`]
-        First row, first column, and those after the last, in pixels; shape
-        (n, 4).
-    """
-    return _join_rectangles(_group_rectangles(sharp)) * CELL_SIDE
-
-
 @numba.njit(cache=True, nogil=True)
-def _group_rectangles(sharp: np.ndarray) -> np.ndarray:
-    """Return the extent of the sharp cells of each group, in cells."""
-    ny, nx = sharp.shape
-    rectangles = np.empty((-(-ny // GROUP_SIDE) * -(-nx // GROUP_SIDE), 4), dtype=np.int64)
-    n = 0
-    for top in range(0, ny, GROUP_SIDE):
-        for left in range(0, nx, GROUP_SIDE):
-            y0, x0, y1, x1 = ny, nx, 0, 0
-            for y in range(top, min(top + GROUP_SIDE, ny)):
-                for x in range(left, min(left + GROUP_SIDE, nx)):
-                    if sharp[y, x]:
-                        y0, x0, y1, x1 = min(y0, y), min(x0, x), max(y1, y + 1), max(x1, x + 1)
-            if y1 > 0:
-                rectangles[n, 0], rectangles[n, 1], rectangles[n, 2], rectangles[n, 3] = y0, x0, y1, x1
-                n += 1
-    return rectangles[:n]
-
-
-@numba.njit(cache=True, nogil=True)
-def _cost(y0: int, x0: int, y1: int, x1: int) -> int:
-    around = SURROUNDINGS // CELL_SIDE
-    return (y1 - y0 + around) * (x1 - x0 + around)
-
-
-@numba.njit(cache=True, nogil=True)
-def _saving(a: np.ndarray, b: np.ndarray) -> int:
-    """Return how much work is saved if two rectangles are joined."""
-    apart = _cost(a[0], a[1], a[2], a[3]) + _cost(b[0], b[1], b[2], b[3])
-    return apart - _cost(min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-
-
-@numba.njit(cache=True, nogil=True)
-def _join_rectangles(rectangles: np.ndarray) -> np.ndarray:
-    """Join pairs of rectangles for as long as that saves work."""
-    rectangles = rectangles.copy()
-    n = rectangles.shape[0]
-    while True:
-        best, first, second = 0, -1, -1
-        for i in range(n):
-            for j in range(i + 1, n):
-                saving = _saving(rectangles[i], rectangles[j])
-                if saving > best:
-                    best, first, second = saving, i, j
-        if best == 0:
-            return rectangles[:n]
-        for k in range(2):
-            rectangles[first, k] = min(rectangles[first, k], rectangles[second, k])
-            rectangles[first, k + 2] = max(rectangles[first, k + 2], rectangles[second, k + 2])
-        n -= 1
-        rectangles[second] = rectangles[n]
+def _limit(window: np.ndarray, y: int, x: int, pixel_noise: float) -> float:
+    """Return the limit that the light around a pixel asks for."""
+    total = 0.0
+    for v in range(y - LIGHT_RADIUS, y + LIGHT_RADIUS + 1):
+        for u in range(x - LIGHT_RADIUS, x + LIGHT_RADIUS + 1):
+            total += window[v, u]
+    light = total / ((2 * LIGHT_RADIUS + 1) ** 2 * max(pixel_noise, 1e-30))
+    if light < OBJECT_LIGHT:
+        return SKY_LIMIT
+    return OBJECT_LIMIT + GLARE * max(light - GLARE_LIGHT, 0.0)

@@ -117,18 +117,13 @@ class Evaluator(Protocol):
     def stride(self) -> int:
         """Starts and sides of tiles must be multiples of this (`int`)."""
 
-    @property
-    def overhang(self) -> int:
-        """Pixels that it needs beyond that at the end of a tile (`int`)."""
-
     def evaluate(self, window: np.ndarray) -> np.ndarray:
         """Return the probability of the pixels of a tile.
 
         Parameters
         ----------
         window : `numpy.ndarray` [`float32`]
-            The tile without its sky, and ``reach`` pixels on each side of
-            it, and ``overhang`` more at the end.
+            The tile without its sky, and ``reach`` pixels on each side.
 
         Returns
         -------
@@ -195,7 +190,7 @@ def predict_overlapping(image: np.ndarray, bad: np.ndarray, evaluator: Evaluator
         Shape (ny, nx); 0 where ``bad``.
     """
     reach, stride = evaluator.reach, evaluator.stride
-    around = (reach, reach + stride - 1 + evaluator.overhang)
+    around = (reach, reach + stride - 1)
     padded = np.pad(image, around, mode="reflect")
     padded_bad = np.pad(bad, around, mode="reflect") if np.any(bad) else None
     probability = np.zeros(image.shape, dtype=np.float32)
