@@ -432,8 +432,8 @@ def test_provider_that_fails_to_start(monkeypatch: pytest.MonkeyPatch, image: np
     """Onnxruntime falls back to the CPU then; that is not silent here."""
     start = onnxruntime.InferenceSession
 
-    def fall_back(content: bytes, options: object, providers: list[str]) -> object:
-        assert providers == ["CUDAExecutionProvider"]
+    def fall_back(content: bytes, options: object, providers: list[object]) -> object:
+        assert providers == [("CUDAExecutionProvider", {"use_tf32": "0"})]
         return start(content, options, providers=["CPUExecutionProvider"])
 
     available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
