@@ -551,3 +551,29 @@ def test_same_on_a_raw_image(shared: Path) -> None:
     with fits.open(shared / "data/lco_sinistro_fl10_S82_60s_quadrant.fits.fz") as hdus:
         image = hdus[1].data[0, 700:1200, 500:1000]
     assert_same_on(image, gain=3.3, readnoise=14.9)
+
+
+@pytest.mark.parametrize("height", [7, 25, 30, 31, 32, 33, 63, 65])
+@pytest.mark.parametrize("sigclip", [0.5, 2.0])
+def test_same_where_all_blocks_are_crowded(height: int, sigclip: float) -> None:
+    """Blocks are tested together in tall runs, the last of which is cut."""
+    random = np.random.default_rng(height)
+    image = random.normal(100, 30, (height, 330)).astype(np.float32)
+    image[random.random(image.shape) < 0.03] += 500
+    ours = detect_cosmics(image, sigclip=sigclip, n_threads=2)
+    expected = original(image, sigclip=sigclip)
+    assert_same_bits(ours, expected)
+    assert expected[0].sum() > image.size // 50
+
+
+@pytest.mark.parametrize("sigfrac", [0.3, 2.0])
+def test_same_where_crs_grow_from_afar(sigfrac: float) -> None:
+    """What an iteration changes also lets CRs grow from older ones nearby."""
+    random = np.random.default_rng(5)
+    image = random.normal(1000, 30, (200, 300)).astype(np.float32)
+    for _ in range(60):
+        y, x = random.integers(0, 200), random.integers(0, 280)
+        image[y, x : x + random.integers(3, 20)] += random.uniform(100, 1000)
+    for mask in (None, random.random(image.shape) < 0.05):
+        ours = detect_cosmics(image, mask, sigclip=2.5, sigfrac=sigfrac, niter=8)
+        assert_same_bits(ours, original(image, inmask=mask, sigclip=2.5, sigfrac=sigfrac, niter=8))

@@ -104,13 +104,14 @@ def find_candidates(
     room = np.empty((ROOM_ROWS, nx + 3 * WIDTH), dtype=np.float32)
     passing = np.empty((TALL, nx), dtype=np.bool_)
     for y in range(top, bottom, TALL):
-        n_strips = (min(TALL, bottom - y) + HEIGHT - 1) // HEIGHT
+        n_rows = min(TALL, bottom - y)
+        n_strips = (n_rows + HEIGHT - 1) // HEIGHT
         for strip in range(n_strips):
-            first_row, last_row = y + strip * HEIGHT, min(y + (strip + 1) * HEIGHT, bottom)
+            first, last = strip * HEIGHT, min((strip + 1) * HEIGHT, n_rows)
             if only:
-                _find_wanted(frame.flags, first_row, last_row, only, wanted)
-            rows = passing[strip * HEIGHT : strip * HEIGHT + last_row - first_row]
-            _look_at_strip(frame, rule, first_row, last_row, only, wanted, room, rows, counts[strip])
+                _find_wanted(frame.flags, y + first, y + last, only, wanted)
+            rows = passing[first:last]
+            _look_at_strip(frame, rule, y + first, y + last, only, wanted, room, rows, counts[strip])
             _find_crowded(counts[strip], crowd, crowded[strip])
         for k in range(columns if n_strips == STRIPS else 0):
             if _count_true(crowded[:, k]) >= STRIPS - 1:
@@ -118,10 +119,10 @@ def find_candidates(
                 x = k * WIDTH
                 runs = with_room(runs, 4 * n_runs, 4)
                 n_runs = append_block(runs, n_runs, y, x, min(WIDTH, nx - x), TALL)
-                _flag(frame.flags, passing, y, x, 0, TALL)
+                _flag(frame.flags, passing, y, x, 0, n_rows)
                 counts[:, k] = 0
         for strip in range(n_strips):
-            first, last = strip * HEIGHT, min((strip + 1) * HEIGHT, bottom - y)
+            first, last = strip * HEIGHT, min((strip + 1) * HEIGHT, n_rows)
             for k in range(columns):
                 x = k * WIDTH
                 if crowded[strip, k]:
