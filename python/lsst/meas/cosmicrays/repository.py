@@ -42,7 +42,7 @@ import astropy.units as u
 import numpy as np
 import sqlalchemy.exc
 
-from lsst.daf.butler import Butler, CollectionType, DatasetType, DimensionRecord, Timespan
+from lsst.daf.butler import Butler, CollectionType, Config, DatasetType, DimensionRecord, Timespan
 from lsst.daf.butler.registry import (
     ConflictingDefinitionError,
     MissingCollectionError,
@@ -62,6 +62,24 @@ _TEXT_LENGTH = 64
 
 # A repository that is being made, in its own directory.
 _UNFINISHED = "unfinished-"
+
+# Planes are compressed in tiles of so many rows and columns, not row by row:
+# every tile takes time of its own.
+_TILE = [128, 2048]
+_STORAGE = {
+    "datastore": {
+        "formatters": {
+            "write_recipes": {
+                "lsst.images.formatters.GenericFormatter": {
+                    "default": {
+                        plane: {"algorithm": "GZIP_2", "tile_shape": _TILE}
+                        for plane in ("image", "mask", "variance")
+                    }
+                }
+            }
+        }
+    }
+}
 
 
 class RepositoryError(DocumentedError, RuntimeError):
@@ -196,7 +214,7 @@ def _make_whole(root: Path) -> bool:
         if (root / "butler.yaml").exists():
             return False
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=root) as unfinished:
-            Butler.makeRepo(unfinished)
+            Butler.makeRepo(unfinished, Config(_STORAGE))
             # A directory is a repository as soon as it has a butler.yaml.
             for path in sorted(Path(unfinished).iterdir(), key=lambda path: path.name == "butler.yaml"):
                 os.replace(path, root / path.name)
