@@ -61,6 +61,7 @@ def report(label: str, probability: np.ndarray, expected: np.ndarray, first: flo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, and tell by the exit code whether masks differ."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -76,10 +76,12 @@ def make_session(content: bytes, provider: str, threads: int) -> onnxruntime.Inf
     # Idle threads sleep: a node is shared by many quanta.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
-        # The libraries of CUDA and cuDNN that pip installed are not found otherwise.
+        # Otherwise CUDA and cuDNN are not found where pip puts them.
         onnxruntime.preload_dlls()
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=[(name, OPTIONS.get(provider, {}))])
+        session = onnxruntime.InferenceSession(
+            content, options, providers=[(name, OPTIONS.get(provider, {}))]
+        )
     except Exception as error:
         if provider == "cpu":
             raise ModelFileError(f"onnxruntime cannot use the model: {error}") from error

@@ -30,7 +30,7 @@ from .screening import NOISE_SAMPLING, find_long_cells, find_sharp_cells, measur
 SAMPLE_SIZE = 128
 """How many blocks to sample in a tile."""
 
-MOST_WORK = 0.7
+MOST_WORK = 0.5
 """Part of the work for a whole tile beyond which it is evaluated whole."""
 
 NEGATIVE_LIMIT = 6.0

@@ -202,9 +202,7 @@ def _count(
         to_low += np.int32(value <= low)
         to_high += np.int32(value <= high)
         is_number += np.int32(value == value)
-    return Counts(
-        np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(n - is_number), np.int64(n)
-    )
+    return Counts(np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(n - is_number), np.int64(n))
 
 
 @in_place
@@ -242,7 +240,7 @@ def _keep(
         if words[i]:
             for x in range(8 * i, min(8 * i + 8, values.size)):
                 between[n] = values[x] * scale + offset
-                n += np.int64(inside[x])
+                n += int(inside[x])
     return n
 
 

@@ -31,7 +31,7 @@ HEIGHT = 8
 """Rows that share a lower bound on the noise, and that are tested together."""
 
 STRIPS = 4
-"""Strips of so many rows that are tested together where nearly all are to be."""
+"""Strips of so many rows that are tested together if nearly all are to be."""
 
 TALL = STRIPS * HEIGHT
 """Rows of these."""
@@ -147,7 +147,7 @@ def _look_at_strip(
     passing: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Find what may exceed the limit in some rows, and count it in each block."""
+    """Find what may exceed the limit in some rows, and count it by blocks."""
     nx = frame.flags.shape[1]
     counts[:] = 0
     passing[:] = False

@@ -13,16 +13,23 @@ from __future__ import annotations
 
 __all__ = ["compiled", "in_place", "inlined"]
 
+from typing import Any
+
 from numba import njit
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=True)
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+# numba's own functions have this option too, but its annotations lack it.
+_COUNTED: dict[str, Any] = {"_nrt": True}
+_NOT_COUNTED: dict[str, Any] = {"_nrt": False}
+
+compiled = njit(**_OPTIONS, **_COUNTED)
 """Compile once and for all, to machine code that needs no interpreter lock and
 rounds every operation as written (no ``fastmath``)."""
 
-in_place = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+in_place = njit(**_OPTIONS, **_NOT_COUNTED)
 """The same for functions that make no arrays, and neither return nor keep any.
 No references are counted in them: on short rows that takes as long as the work
 does, and longer if another thread has the same array."""
 
-inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
+inlined = njit(**_OPTIONS, inline="always")
 """The same for small functions in the innermost loops."""

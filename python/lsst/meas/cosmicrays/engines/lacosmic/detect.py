@@ -239,7 +239,7 @@ def _append_sharp(
 def _append_found(
     sharp: np.ndarray, flags: np.ndarray, run: np.ndarray, only: np.uint8, found: np.ndarray, n: int
 ) -> int:
-    """Add the sharp pixels of a run that are looked at, and good, to a list."""
+    """Add the sharp, good pixels of a run that are looked at to a list."""
     for r in range(sharp.shape[0]):
         y = run[0] + r
         for c in range(sharp.shape[1]):

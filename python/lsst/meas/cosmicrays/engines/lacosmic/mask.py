@@ -70,7 +70,9 @@ def set_mask(
     threads.over_rows(lambda top, bottom: _find_reaching(image, top, bottom, level, rows))
     if rows.any():
         threads.over_rows(
-            lambda top, bottom: _mark_saturated(image, flags, top, bottom, level, surroundings, separable, rows)
+            lambda top, bottom: _mark_saturated(
+                image, flags, top, bottom, level, surroundings, separable, rows
+            )
         )
         for source, target in ((SATURATED, GROWN), (GROWN, BAD)):
             rows = binary_dilation(rows, iterations=GROWTH)
@@ -120,7 +122,7 @@ def _mark_saturated(
     separable: bool,
     rows: np.ndarray,
 ) -> None:
-    """Flag the pixels that are in a saturated star, in the rows that may have some."""
+    """Flag the pixels in saturated stars, in the rows that may have some."""
     nx = image.shape[1]
     corners = np.empty((bottom - top) * (nx // BLOCK + 1), dtype=np.int64)
     n = 0

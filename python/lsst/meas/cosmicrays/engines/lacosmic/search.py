@@ -85,7 +85,8 @@ class Search:
             self._only = NEAR
             reach, all_grow = reach_of(rule), bool(rule.neighbour_limit > rule.limit)
             self._threads.map(
-                lambda strip: forget(flags, changed, reach, GROWTH, all_grow, *strip), self._threads.broad_strips
+                lambda strip: forget(flags, changed, reach, GROWTH, all_grow, *strip),
+                self._threads.broad_strips,
             )
         return new.size
 

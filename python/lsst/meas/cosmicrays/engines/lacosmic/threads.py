@@ -30,11 +30,12 @@ UNIT = 32
 
 
 class Threads:
-    """Threads that share work on parts of an image, the calling one among them.
+    """Threads that share work on parts of an image, the calling one included.
 
     Each takes the next part when it is done with one: to hand out every part
-    and wait for it costs more than many parts do.  Plain threads rather than numba's, which may neither be forked nor called
-    from two threads.  What they call must release the interpreter lock.
+    and wait for it costs more than many parts do.  They are plain threads, not
+    numba's, which may neither be forked nor called from two threads.  What
+    they call must release the interpreter lock.
 
     Parameters
     ----------
