@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -26,12 +27,18 @@ from measure import Plan, measure, measure_first_call
 from present import circumstances, document, draw, table
 from registry import all_cases
 
+FIGURE = Path("../figures/benchmarks.png")
+"""Where a page of the documentation has the figure that goes with its table."""
+
 
 def main() -> None:
     """Measure the chosen cases, and print and write the results."""
     options = _options()
     if options.document is not None:
         document(json.loads((options.output / "benchmarks.json").read_text()), options.document)
+        figure = options.document.parent / FIGURE
+        if figure.is_file():
+            shutil.copyfile(options.output / "benchmarks.png", figure)
         return
     chosen = [
         case
@@ -86,7 +93,7 @@ def _options() -> argparse.Namespace:
         "--document",
         type=Path,
         metavar="PAGE",
-        help="measure nothing: put the table of the last results on this page of the documentation",
+        help="measure nothing: put the table of the last results, and their figure, on this page of the documentation",
     )
     return parser.parse_args()
 

@@ -60,7 +60,12 @@ def test_table_is_put_on_a_page(tmp_path):
     }
     report = {"circumstances": where, "cases": [], "first_calls": []}
     (tmp_path / "benchmarks.json").write_text(json.dumps(report))
-    page = tmp_path / "page.rst"
+    (tmp_path / "benchmarks.png").write_bytes(b"new")
+    figure = tmp_path / "figures" / "benchmarks.png"
+    figure.parent.mkdir()
+    figure.write_bytes(b"old")
+    page = tmp_path / "topic" / "page.rst"
+    page.parent.mkdir()
     begins, ends = ".. The table of bench.py begins.", ".. The table of bench.py ends."
     page.write_text(f"Before\n\n{begins}\nold\n{ends}\n\nAfter\n")
     for _ in range(2):
@@ -70,6 +75,7 @@ def test_table_is_put_on_a_page(tmp_path):
     assert text.startswith(f"Before\n\n{begins}\n\n.. code-block:: text\n\n   2030-01-01, abacus")
     assert text.endswith(f"{ends}\n\nAfter\n")
     assert "old" not in text
+    assert figure.read_bytes() == b"new"
 
 
 def test_every_engine_has_a_case():

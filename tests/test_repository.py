@@ -276,7 +276,7 @@ def test_detector_beyond_the_camera() -> None:
 
 @pytest.mark.parametrize("shape", [(NY, NX), (300, 2500)])
 def test_planes_are_stored_in_large_tiles(test_butler: Butler, shape: tuple[int, int]) -> None:
-    """Row by row, a mask takes many times longer to read."""
+    """Row by row, a mask takes more time and more room."""
     register_dataset_type(test_butler, "cr_mask_in_tiles", "MaskV2")
     random = np.random.default_rng(1)
     mask = make_cosmic_ray_mask(random.random(shape) < 0.01, Box.factory[: shape[0], : shape[1]])
