@@ -28,7 +28,7 @@ from present import circumstances, document, draw, table
 from registry import all_cases
 
 FIGURE = Path("../figures/benchmarks.png")
-"""Where a page of the documentation has the figure that goes with its table."""
+"""Where a page of the documentation has the figure beside its table."""
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def _options() -> argparse.Namespace:
         "--document",
         type=Path,
         metavar="PAGE",
-        help="measure nothing: put the table of the last results, and their figure, on this page of the documentation",
+        help="measure nothing: put table and figure of the last results on this page of the documentation",
     )
     return parser.parse_args()
 
