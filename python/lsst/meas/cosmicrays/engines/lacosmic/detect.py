@@ -21,11 +21,12 @@ __all__ = ["RUNS", "clear_near", "crowded_runs", "exceed", "forget", "learn", "l
 import numpy as np
 
 from .candidates import HEIGHT, LONGEST, TALL, WIDTH, append_block, find_candidates
-from .compiled import compiled, in_place
+from .compiled import compiled, in_place, inlined
 from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, KNOWN, NEAR, Frame
 from .lists import with_room
 from .patches import Patches, new_scratch
 from .steps import (
+    NO_PIXELS,
     Rule,
     find_fine_structure,
     find_laplacian,
@@ -86,7 +87,7 @@ def scan(frame: Frame, rule: Rule, top: int, bottom: int, only: np.uint8) -> np.
     return np.concatenate((found, _find_sharp(frame, rule, sharp, structures), _find(frame, rule, pixels)))
 
 
-@compiled
+@inlined
 def _find(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some."""
     ratios, noises = signal_to_noise(frame, rule, pixels)
@@ -97,14 +98,14 @@ def _find(frame: Frame, rule: Rule, pixels: np.ndarray) -> np.ndarray:
     return _confirm(frame, rule, pixels, ratios, fine_structure(frame, rule, pixels), noises)
 
 
-@compiled
+@inlined
 def _find_sharp(frame: Frame, rule: Rule, pixels: np.ndarray, structures: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some with known fine structure."""
     ratios, noises = signal_to_noise(frame, rule, pixels)
     return _confirm(frame, rule, pixels, ratios, structures, noises)
 
 
-@compiled
+@inlined
 def _confirm(
     frame: Frame,
     rule: Rule,
@@ -120,7 +121,7 @@ def _confirm(
     return pixels[_are_sharp(significances, structures, noises, rule)]
 
 
-@compiled
+@inlined
 def _confirm_by_filter(frame: Frame, rule: Rule, pixels: np.ndarray, noises: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some, with S' found before the filter."""
     significances = significance(frame, rule, pixels, 1, 1).ravel()
@@ -160,7 +161,7 @@ def _tell_sharp(
     return bool(any_sharp)
 
 
-@compiled
+@inlined
 def _find_in_runs(
     frame: Frame, rule: Rule, runs: np.ndarray, only: np.uint8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -194,7 +195,7 @@ def _find_in_runs(
         height, width = patches.height, patches.width
         sharp = buffer[:height, :width]
         find_fine_structure(frame, rule, patches, fine)
-        find_laplacian(frame.image, patches, 0, scratch.raw, scratch.signal)
+        find_laplacian(frame.image, patches, NO_PIXELS, scratch.raw, scratch.signal)
         n_sharp = _take_candidates(frame.flags, rule, run, scratch.signal, fine.result, sharp)
         if n_sharp * WIDTH * HEIGHT <= crowd * width * height:
             pixels = with_room(pixels, m, n_sharp)
@@ -302,8 +303,10 @@ def _any_sharp(
 @compiled
 def _patch(flags: np.ndarray, run: np.ndarray) -> Patches:
     """Return the patch of an image that a run covers."""
-    corner = np.full(1, run[0] * flags.shape[1] + run[1])
-    return Patches(run[0:1], run[1:2], corner, min(run[3], flags.shape[0] - run[0]), run[2])
+    top, left = run[0], run[1]
+    height = min(run[3], flags.shape[0] - top)
+    corner = top * flags.shape[1] + left
+    return Patches(np.full(1, top), np.full(1, left), np.full(1, corner), height, run[2])
 
 
 @compiled

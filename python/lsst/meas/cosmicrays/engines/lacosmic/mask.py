@@ -111,7 +111,6 @@ def _find_reaching(image: np.ndarray, top: int, bottom: int, level: np.float32, 
         rows[y] = _count_reaching(image[y], level) > 0
 
 
-@compiled
 def _mark_saturated(
     image: np.ndarray,
     flags: np.ndarray,
@@ -123,6 +122,16 @@ def _mark_saturated(
     rows: np.ndarray,
 ) -> None:
     """Flag the pixels in saturated stars, in the rows that may have some."""
+    corners = _find_saturated_blocks(image, top, bottom, level, rows)
+    medians = large_scale(image, separable, corners, BLOCK)
+    _flag_saturated(image, flags, corners, medians, level, surroundings)
+
+
+@compiled
+def _find_saturated_blocks(
+    image: np.ndarray, top: int, bottom: int, level: np.float32, rows: np.ndarray
+) -> np.ndarray:
+    """Return the first pixels of the blocks that have any that reach a level."""
     nx = image.shape[1]
     corners = np.empty((bottom - top) * (nx // BLOCK + 1), dtype=np.int64)
     n = 0
@@ -131,8 +140,21 @@ def _mark_saturated(
             if _count_reaching(image[y, x : x + BLOCK], level) > 0:
                 corners[n] = y * nx + x
                 n += 1
-    medians = large_scale(image, separable, corners[:n], BLOCK)
-    for i in range(n):
+    return corners[:n]
+
+
+@in_place
+def _flag_saturated(
+    image: np.ndarray,
+    flags: np.ndarray,
+    corners: np.ndarray,
+    medians: np.ndarray,
+    level: np.float32,
+    surroundings: np.float32,
+) -> None:
+    """Flag the pixels of some blocks that reach a level as do their medians another."""
+    nx = image.shape[1]
+    for i in range(corners.size):
         y, left = corners[i] // nx, corners[i] % nx
         for x in range(left, min(left + BLOCK, nx)):
             if image[y, x] >= level and medians[i, x - left] > surroundings:

@@ -16,6 +16,7 @@ operations, and the order in which they round, those of astroscrappy 1.3.
 from __future__ import annotations
 
 __all__ = [
+    "NO_PIXELS",
     "SMALLEST_VARIANCE",
     "Rule",
     "find_fine_structure",
@@ -54,6 +55,10 @@ from .patches import (
 
 LANES = 32
 """How many patches of a single pixel are looked at side by side."""
+
+NO_PIXELS = np.int64(0)
+"""Reach of no pixels around patches.  Functions are compiled once more for each
+number that stands in a call; for this constant they are not."""
 
 ONE = np.float32(1)
 TWO = np.float32(2)
@@ -142,7 +147,7 @@ def signal_to_noise(frame: Frame, rule: Rule, pixels: np.ndarray) -> tuple[np.nd
     scratch = new_scratch(1, 1, LANES, 3, rule.separable)
     for start in range(0, n, LANES):
         used = _place(patches, pixels, start, frame.flags.shape[1])
-        find_signal_to_noise(frame, rule, patches, 0, scratch)
+        find_signal_to_noise(frame, rule, patches, NO_PIXELS, scratch)
         ratios[start : start + used] = scratch.signal[0, :used]
         noises[start : start + used] = scratch.noise[0, :used]
     return ratios, noises
@@ -276,7 +281,7 @@ def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: 
     for start in range(0, corners.size, lanes):
         used = _place(patches, corners, start, image.shape[1])
         gather_image(image, patches, half, scratch.raw)
-        _smooth(separable, scratch.raw, half, scratch, scratch.result, patches, 0, image.shape)
+        _smooth(separable, scratch.raw, half, scratch, scratch.result, patches, NO_PIXELS, image.shape)
         for lane in range(used):
             for c in range(width):
                 medians[start + lane, c] = scratch.result[0, c * lanes + lane]
@@ -310,7 +315,7 @@ def _place(patches: Patches, corners: np.ndarray, start: int, nx: int) -> int:
     return min(patches.tops.size, corners.size - start)
 
 
-@in_place
+@inlined
 def _smooth(
     separable: bool,
     source: np.ndarray,
@@ -357,7 +362,7 @@ def remove_smooth(
     shape : `tuple` [`int`, `int`]
         Shape of the image.
     """
-    _smooth(separable, source, half, scratch, scratch.result, patches, 0, shape)
+    _smooth(separable, source, half, scratch, scratch.result, patches, NO_PIXELS, shape)
     lanes = patches.tops.size
     for r in range(patches.height):
         p, q = source[r + half, half * lanes :], scratch.result[r]
@@ -365,7 +370,7 @@ def remove_smooth(
             q[i] = p[i] - q[i]
 
 
-@in_place
+@inlined
 def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
     """Find the noise without CRs, of the patches and some pixels around."""
     height = patches.height + 2 * reach
@@ -449,7 +454,7 @@ def find_laplacian(
                     target[r, c * lanes + lane] = laplacian_at(image, y, x)
 
 
-@in_place
+@inlined
 def _matched_filter(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
     """Find the flux of a star at each pixel, were there one, into signal."""
     around = (max(rule.kernel.shape) - 1) // 2
