@@ -24,8 +24,8 @@ import numpy as np
 from .compiled import compiled, in_place
 from .frame import BAD, CANDIDATE, COSMIC_RAY, Frame, laplacian_at, positive_laplacian, variance_at
 from .lists import with_room
-from .patches import copy_variance, insert_stored_in_row, whole_vectors
-from .steps import SMALLEST_VARIANCE, Rule, half_of
+from .patches import whole_vectors
+from .steps import SMALLEST_VARIANCE, Rule
 
 HEIGHT = 8
 """Rows that share a lower bound on the noise, and that are tested together."""
@@ -102,7 +102,6 @@ def find_candidates(
     counts = np.empty((STRIPS, columns), dtype=np.int64)
     crowded = np.empty((STRIPS, columns), dtype=np.bool_)
     room = np.empty((ROOM_ROWS, nx + 3 * WIDTH), dtype=np.float32)
-    bounds = np.empty((2, HEIGHT + 2 * REACH, nx + 3 * WIDTH), dtype=np.float32)
     passing = np.empty((TALL, nx), dtype=np.bool_)
     for y in range(top, bottom, TALL):
         n_rows = min(TALL, bottom - y)
@@ -114,10 +113,6 @@ def find_candidates(
             rows = passing[first:last]
             _look_at_strip(frame, rule, y + first, y + last, only, wanted, room, rows, counts[strip])
             _find_crowded(counts[strip], crowd, crowded[strip])
-            if _look_closer(
-                frame, rule, y + first, y + last, only, crowded[strip], room, bounds, rows, counts[strip]
-            ):
-                _find_crowded(counts[strip], crowd, crowded[strip])
         for k in range(columns if n_strips == STRIPS else 0):
             if _count_true(crowded[:, k]) >= STRIPS - 1:
                 crowded[:, k] = False
@@ -167,112 +162,6 @@ def _look_at_strip(
                 _restrict(row, frame.flags[y, left:right], only)
         counts[first:last] = _count(passing, left, right)
         first, last = _next_blocks(wanted, last)
-
-
-@compiled
-def _look_closer(
-    frame: Frame,
-    rule: Rule,
-    top: int,
-    bottom: int,
-    only: np.uint8,
-    crowded: np.ndarray,
-    room: np.ndarray,
-    bounds: np.ndarray,
-    passing: np.ndarray,
-    counts: np.ndarray,
-) -> bool:
-    """Look at the crowded blocks of some rows again, with a closer bound.
-
-    Returns whether any was looked at.  Where the medians of the variance have
-    windows beyond the edge of the image, nothing changes.
-    """
-    ny, nx = frame.flags.shape
-    half = half_of(rule)
-    if top < half or bottom + half > ny:
-        return False
-    any_closer = False
-    first, last = _next_blocks(crowded, 0)
-    while first < last:
-        left, right = max(first * WIDTH, half), min(last * WIDTH, nx - half)
-        if left < right and _bound_closely(
-            frame, top, bottom, left, right, half, bounds[0], bounds[1]
-        ):
-            for y in range(top, bottom):
-                row = passing[y - top, left:right]
-                _compare(frame, rule, y, left, right, bounds[0, y - top], row, room[0])
-                if only:
-                    _restrict(row, frame.flags[y, left:right], only)
-            left, right = first * WIDTH, min(last * WIDTH, nx)
-            counts[first:last] = _count(passing, left, right)
-            any_closer = True
-        first, last = _next_blocks(crowded, last)
-    return any_closer
-
-
-@in_place
-def _bound_closely(
-    frame: Frame, top: int, bottom: int, left: int, right: int, half: int, rows: np.ndarray, spare: np.ndarray
-) -> bool:
-    """Find the greatest minimum of 4x4 variances in the window of each pixel.
-
-    Neither the median of the window nor its separable median is less, since
-    four in a row of seven, or of five, are more than half of them.  With NaN
-    this does not hold; whether there are none is what is returned.
-    """
-    n = right - left
-    n_wide = whole_vectors(n + 2 * half)
-    n_rows = bottom - top
-    for r in range(n_rows + 2 * half):
-        y = top - half + r
-        flags = frame.flags[y, left - half : right + half]
-        row = rows[r, : flags.size]
-        if copy_variance(frame.variance[y, left - half : right + half], flags, frame.scale, frame.offset, row):
-            insert_stored_in_row(frame, y, left - half, row)
-        if _any_nan(row):
-            return False
-    for r in range(n_rows + 2 * half - 1):
-        _take_lesser(rows[r], rows[r + 1], spare[r], n_wide)
-    for r in range(n_rows + 2 * half - 3):
-        p, q = rows[r], spare[r]
-        _take_lesser(q, spare[r + 2], p, n_wide)
-        _take_lesser(p, p[1:], q, n_wide)
-        _take_lesser(q, q[2:], p, n_wide)
-        _take_greater(p, p[1:], q, n_wide)
-        if half == 3:
-            _take_greater(q, q[2:], p, n_wide)
-    if half == 2:
-        for r in range(n_rows):
-            _take_greater(spare[r], spare[r + 1], rows[r], n_wide)
-        return True
-    for r in range(n_rows + 2):
-        _take_greater(rows[r], rows[r + 1], spare[r], n_wide)
-    for r in range(n_rows):
-        _take_greater(spare[r], spare[r + 2], rows[r], n_wide)
-    return True
-
-
-@in_place
-def _any_nan(values: np.ndarray) -> bool:
-    """Tell whether there are NaN among some numbers."""
-    any_nan = np.uint8(0)
-    for i in range(values.size):
-        any_nan |= np.uint8(values[i] != values[i])
-    return bool(any_nan)
-
-
-@in_place
-def _take_lesser(first: np.ndarray, second: np.ndarray, target: np.ndarray, n: int) -> None:
-    """Find the lesser of each of some pairs of numbers."""
-    for i in range(n):
-        target[i] = first[i] if first[i] < second[i] else second[i]
-
-
-@in_place
-def _take_greater(first: np.ndarray, second: np.ndarray, target: np.ndarray, n: int) -> None:
-    """Find the greater of each of some pairs of numbers."""
-    for i in range(n):
-        target[i] = first[i] if first[i] > second[i] else second[i]
 
 
 @compiled

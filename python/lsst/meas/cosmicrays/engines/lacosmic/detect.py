@@ -27,6 +27,7 @@ from .lists import with_room
 from .patches import Patches, new_scratch
 from .steps import (
     NO_PIXELS,
+    ONE_PIXEL,
     Rule,
     find_fine_structure,
     find_laplacian,
@@ -117,14 +118,14 @@ def _confirm(
     """Return the CR pixels among some with known S and fine structure."""
     passing = _are_sharp(ratios, structures, noises, rule)
     pixels, structures, noises = pixels[passing], structures[passing], noises[passing]
-    significances = significance(frame, rule, pixels, 1, 1).ravel()
+    significances = significance(frame, rule, pixels, ONE_PIXEL, ONE_PIXEL).ravel()
     return pixels[_are_sharp(significances, structures, noises, rule)]
 
 
 @inlined
 def _confirm_by_filter(frame: Frame, rule: Rule, pixels: np.ndarray, noises: np.ndarray) -> np.ndarray:
     """Return the CR pixels among some, with S' found before the filter."""
-    significances = significance(frame, rule, pixels, 1, 1).ravel()
+    significances = significance(frame, rule, pixels, ONE_PIXEL, ONE_PIXEL).ravel()
     passing = significances > rule.limit
     pixels, significances, noises = pixels[passing], significances[passing], noises[passing]
     structures = fine_structure(frame, rule, pixels)
@@ -161,7 +162,7 @@ def _tell_sharp(
     return bool(any_sharp)
 
 
-@inlined
+@compiled
 def _find_in_runs(
     frame: Frame, rule: Rule, runs: np.ndarray, only: np.uint8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -408,7 +409,7 @@ def exceed(frame: Frame, rule: Rule, above: np.uint8, pixels: np.ndarray) -> np.
     limit = rule.limit if above == ABOVE else rule.neighbour_limit
     unknown = pixels[flags & KNOWN == 0]
     unknown = unknown[signal_to_noise(frame, rule, unknown)[0] > limit]
-    passing = unknown[significance(frame, rule, unknown, 1, 1).ravel() > limit]
+    passing = unknown[significance(frame, rule, unknown, ONE_PIXEL, ONE_PIXEL).ravel() > limit]
     return np.concatenate((pixels[flags & above != 0], passing))
 
 

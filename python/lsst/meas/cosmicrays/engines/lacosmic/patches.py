@@ -327,7 +327,24 @@ def _any_slot(slots: np.ndarray, top: int, left: int, bottom: int, right: int) -
 def copy_variance(
     values: np.ndarray, flags: np.ndarray, scale: np.float32, offset: np.float32, row: np.ndarray
 ) -> bool:
-    """Copy the variance of a run of pixels, and tell if any is a CR pixel."""
+    """Copy the variance of a run of pixels, as if none were a CR pixel.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`, (n,), float32
+        What the plane of the variance has there.
+    flags : `numpy.ndarray`, (n,), uint8
+        Flags of the pixels.
+    scale, offset : `numpy.float32`
+        What it is multiplied by, and what is added.
+    row : `numpy.ndarray`, (n,), float32
+        Gets the variances.
+
+    Returns
+    -------
+    any : `bool`
+        Whether any is a CR pixel.
+    """
     any_flag = np.uint8(0)
     for c in range(row.size):
         any_flag |= flags[c]
@@ -338,11 +355,23 @@ def copy_variance(
 
 @in_place
 def insert_stored_in_row(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
-    """Put in the variance of CR pixels of a run of pixels."""
-    flags = frame.flags[y, left : left + row.size]
-    for c in range(row.size):
-        if flags[c] & COSMIC_RAY:
-            row[c] = variance_at(frame, y, left + c)
+    """Put in the variance of CR pixels of a run of pixels.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image.
+    y, left : `int`
+        First pixel of the run.
+    row : `numpy.ndarray`, (n,), float32
+        Variances of its pixels, changed in place.
+    """
+    right = left + row.size
+    for tile in range(left // TILE, (right - 1) // TILE + 1):
+        if frame.slots[y // TILE, tile] >= 0:
+            for x in range(max(tile * TILE, left), min((tile + 1) * TILE, right)):
+                if frame.flags[y, x] & COSMIC_RAY:
+                    row[x - left] = variance_at(frame, y, x)
 
 
 @in_place

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 __all__ = [
     "NO_PIXELS",
+    "ONE_PIXEL",
     "SMALLEST_VARIANCE",
     "Rule",
     "find_fine_structure",
@@ -57,8 +58,11 @@ LANES = 32
 """How many patches of a single pixel are looked at side by side."""
 
 NO_PIXELS = np.int64(0)
-"""Reach of no pixels around patches.  Functions are compiled once more for each
-number that stands in a call; for this constant they are not."""
+"""Reach of no pixels around patches.  For a number that stands in a call, a
+function is compiled once more; for this constant it is not."""
+
+ONE_PIXEL = np.int64(1)
+"""Height or width of a patch of one pixel."""
 
 ONE = np.float32(1)
 TWO = np.float32(2)
