@@ -131,7 +131,7 @@ def _mark_saturated(
 def _find_saturated_blocks(
     image: np.ndarray, top: int, bottom: int, level: np.float32, rows: np.ndarray
 ) -> np.ndarray:
-    """Return the first pixels of the blocks that have any that reach a level."""
+    """Return the first pixels of the blocks where any reaches a level."""
     nx = image.shape[1]
     corners = np.empty((bottom - top) * (nx // BLOCK + 1), dtype=np.int64)
     n = 0
@@ -152,7 +152,7 @@ def _flag_saturated(
     level: np.float32,
     surroundings: np.float32,
 ) -> None:
-    """Flag the pixels of some blocks that reach a level as do their medians another."""
+    """Flag the pixels of blocks that reach a level as their medians do another."""
     nx = image.shape[1]
     for i in range(corners.size):
         y, left = corners[i] // nx, corners[i] % nx
