@@ -152,7 +152,7 @@ def _flag_saturated(
     level: np.float32,
     surroundings: np.float32,
 ) -> None:
-    """Flag the pixels of blocks that reach a level as their medians do another."""
+    """Flag pixels of blocks that reach a level, as their medians another."""
     nx = image.shape[1]
     for i in range(corners.size):
         y, left = corners[i] // nx, corners[i] % nx
