@@ -2,7 +2,7 @@
 # For calibrateImage, for instance
 # pipetask run -C calibrateImage:$MEAS_COSMICRAYS_DIR/config/retargetRepair.py
 #     -c calibrateImage:psf_repair.finder.name=astroscrappy
-# and for reprocessVisitImage, characterizeImage and others, where it is `repair`.
+# and so for reprocessVisitImage and others, where the field is `repair`.
 from lsst.meas.cosmicrays.repair import retarget_repair
 
 for name in ("psf_repair", "repair"):
