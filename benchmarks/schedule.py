@@ -43,11 +43,12 @@ class Costs:
     detector: float = 107.6
     """Time (s) of all steps of a detector."""
 
-    gather: float = 0.22
+    gather: float = 0.23
     """Time (s) to gather one detector; assumed to grow in proportion."""
 
-    gather_visit: float = 0.1
-    """Time (s) to gather one visit."""
+    gather_visit: float = 1.2
+    """Time (s) to gather one visit with others; assumed to grow in proportion.
+    """
 
     graph: float = 0.001
     """Time (s) in which the quantum graph gets one dataset."""
