@@ -111,16 +111,16 @@ def measure(root: Path, visits: int, options: argparse.Namespace) -> dict[str, f
     with make_repository(repo, exist_ok=bool(options.database)) as butler:
         inputs = fill(butler, pipeline, root, visits, options.detectors)
     built = call(
-        *("pipetask", "--no-log-tty", "qgraph", "-b", repo, "-i", INPUT, "-o", OUTPUT, "--output-run", RUN),
+        *("pipetask", "qgraph", "-b", repo, "-i", INPUT, "-o", OUTPUT, "--output-run", RUN),
         *("-p", pipeline, "--save-qgraph", graph, "--qgraph-datastore-records"),
         *("--mock", "--unmocked-dataset-types", ",".join(inputs)),
     )
     of_one = quanta_of_a_detector(graph)
-    job = call("pipetask", "--no-log-tty", "run-qbb", repo, graph, "--qgraph-node-id", ",".join(of_one))
-    call("pipetask", "--no-log-tty", "run-qbb", repo, graph)
+    job = call("pipetask", "run-qbb", repo, graph, "--qgraph-node-id", ",".join(of_one))
+    call("pipetask", "run-qbb", repo, graph)
     before = database_size(repo, options.database, schema)
     entered = call(
-        *("butler", "--no-log-tty", "aggregate-graph", graph, repo, "-j", options.final_processes),
+        *("butler", "aggregate-graph", graph, repo, "-j", options.final_processes),
         *("--register-dataset-types", "--update-output-chain", "--mock-storage-classes"),
     )
     with Butler.from_config(str(repo)) as butler:
