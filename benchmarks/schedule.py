@@ -124,7 +124,7 @@ def read_costs(scale: Path | None = None, final_job: Path | None = None) -> Cost
         slopes = measured["slopes"]
         costs = dataclasses.replace(
             costs,
-            start=measured["rows"][-1]["job_cpu"],
+            start=measured["rows"][-1].get("job_cpu", costs.start),
             graph=slopes["graph_seconds"],
             final=slopes["final_seconds"],
         )
