@@ -10,11 +10,14 @@
 
 """What a survey needs on a cluster: a simulation of the schedule.
 
-Every job takes the time that was measured for one detector (the numbers are
-those of the page on batch processing), spread as measured times spread, and
-waits for a free core; jobs that gather wait for what they gather.  Run as::
+Every job takes the time that was measured for one detector, spread as times
+spread, and waits for a free core; jobs that gather wait for what they gather,
+and the last one enters all results into the registry.  What is measured comes
+from ``scale.py``, ``many_visits.py`` and ``final_job.py``; their files replace
+the numbers here, which are those of the page on batch processing.  Run as::
 
     python benchmarks/schedule.py --visits 1000 --detectors 189
+    python benchmarks/schedule.py --scale SCALE.json --final-job FINAL.json
 """
 
 from __future__ import annotations
@@ -22,33 +25,110 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import heapq
+import json
+from pathlib import Path
 
 import numpy as np
 
-DATASETS_OF_A_DETECTOR = 25
-DATASETS_OF_A_VISIT = 12
-MB_OF_A_DETECTOR = 2.2
-MB_OF_A_DIFFERENCE_IMAGE = 55.0
+DIFFERENCE_IMAGING = "subtractTemplate"
 
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Measured on one core of a loaded machine, for 2048 x 4176 pixels."""
+    """What jobs cost, for detectors of 2048 x 4176 pixels."""
 
-    start: float = 6.0
+    start: float = 7.7
     """CPU time (s) in which a job starts and reads its graph."""
 
-    detector: float = 32.3
-    """CPU time (s) of all steps of a detector."""
+    detector: float = 107.6
+    """Time (s) of all steps of a detector."""
 
-    gather: float = 1.3
-    """CPU time (s) to gather one detector; assumed to grow in proportion."""
+    gather: float = 0.23
+    """Time (s) to gather one detector; assumed to grow in proportion."""
+
+    gather_visit: float = 1.2
+    """Time (s) to gather one visit with others; assumed to grow in proportion.
+    """
+
+    graph: float = 0.0
+    """Time (s) in which the quantum graph gets one dataset; depends on the
+    database, so that it comes from a file.
+    """
+
+    final: float = 0.0
+    """Time (s) in which the last job enters one dataset; as above."""
+
+    datasets_of_a_detector: int = 48
+    """Datasets that the steps of a detector make, logs among them."""
+
+    datasets_of_a_visit: int = 12
+    """Datasets that are made of a visit."""
+
+    size: float = 1.4
+    """Results of a detector (MB)."""
+
+    size_of_difference: float = 50.8
+    """Its difference image (MB)."""
 
     spread: float = 0.2
     """Assumed relative scatter (log-normal) of the time of a job."""
 
     failures: float = 0.001
     """Assumed fraction of jobs that are killed half-way and tried again."""
+
+    def datasets(self, visits: int, detectors: int) -> int:
+        """Return how many datasets a submission makes.
+
+        Parameters
+        ----------
+        visits, detectors : `int`
+            Numbers of visits, and of detectors of each.
+
+        Returns
+        -------
+        datasets : `int`
+            But for the few that are of all visits together.
+        """
+        return visits * (detectors * self.datasets_of_a_detector + self.datasets_of_a_visit)
+
+
+def read_costs(scale: Path | None = None, final_job: Path | None = None) -> Costs:
+    """Read what was measured.
+
+    Parameters
+    ----------
+    scale, final_job : `pathlib.Path`, optional
+        Files of ``scale.py`` and ``final_job.py``.
+
+    Returns
+    -------
+    costs : `Costs`
+        With the numbers of these files, and else those of this one.
+    """
+    costs = Costs()
+    if scale is not None:
+        measured = json.loads(scale.read_text())
+        steps, detectors = measured["steps"], measured["detectors"]
+        of_detector = [step for step in steps if step["of"] == "detector"]
+        difference = sum(step["disk"] for step in of_detector if step["label"] == DIFFERENCE_IMAGING)
+        written = sum(step["disk"] for step in steps)
+        costs = dataclasses.replace(
+            costs,
+            detector=sum(step["wall"] for step in of_detector) / detectors,
+            gather=sum(step["wall"] for step in steps if step["of"] == "visit") / detectors,
+            size=(written - difference) / detectors,
+            size_of_difference=difference / detectors,
+        )
+    if final_job is not None:
+        measured = json.loads(final_job.read_text())
+        slopes = measured["slopes"]
+        costs = dataclasses.replace(
+            costs,
+            start=measured["rows"][-1].get("job_cpu", costs.start),
+            graph=slopes["graph_seconds"],
+            final=slopes["final_seconds"],
+        )
+    return costs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +172,8 @@ def simulate_schedule(
     Returns
     -------
     schedule : `Schedule`
-        How long it took.  The job that gathers all visits comes last.
+        How long it took.  The job that gathers all visits comes last, before
+        the one that enters what all of them made.
     """
     costs = costs or Costs()
     rng = np.random.default_rng(seed)
@@ -118,7 +199,8 @@ def simulate_schedule(
     # and the jobs of gathering do not hold up those of the next detectors.
     ends_of_visits = [max(run(0.0, costs.detector) for _ in range(detectors)) for _ in range(visits)]
     gathered = [run(end, costs.gather * detectors) for end in sorted(ends_of_visits)]
-    end = run(max(gathered), costs.gather * visits)
+    end = run(max(gathered), costs.gather_visit * visits)
+    end = run(end, costs.final * costs.datasets(visits, detectors))
     later = np.array([start for start in starts if start > 60.0])
     rate = np.bincount((later // 60).astype(int)).max() / 60.0 if later.size else 0.0
     return Schedule(
@@ -130,7 +212,7 @@ def simulate_schedule(
     )
 
 
-def format_table(visits: int, detectors: int, core_counts: list[int]) -> str:
+def format_table(visits: int, detectors: int, core_counts: list[int], costs: Costs | None = None) -> str:
     """Return the rows of the documentation's table.
 
     Parameters
@@ -139,27 +221,36 @@ def format_table(visits: int, detectors: int, core_counts: list[int]) -> str:
         Numbers of visits, and of detectors of each.
     core_counts : `list` [`int`]
         Numbers of cores to simulate.
+    costs : `Costs`, optional
+        What the jobs cost.
 
     Returns
     -------
     text : `str`
-        A list-table of reStructuredText, and a line on what is stored.
+        A list-table of reStructuredText, and lines on what is stored and
+        entered.
     """
+    costs = costs or Costs()
     lines = [".. list-table::", "   :header-rows: 1", ""]
     rows = [("Cores", "Jobs", "Core hours", "Hours", "Cores busy", "Job starts a second")]
     for cores in core_counts:
-        one = simulate_schedule(visits, detectors, cores)
+        one = simulate_schedule(visits, detectors, cores, costs)
         numbers = (f"{cores}", f"{one.jobs}", f"{one.core_hours:.0f}", f"{one.hours:.1f}")
         rows.append((*numbers, f"{one.utilisation:.0%}", f"{one.starts_per_second:.1f}"))
     for row in rows:
         lines += [f"   {'*' if column == 0 else ' '} - {cell}" for column, cell in enumerate(row)]
-    n_detectors = visits * detectors
-    datasets = n_detectors * DATASETS_OF_A_DETECTOR + visits * DATASETS_OF_A_VISIT
+    n_detectors, datasets = visits * detectors, costs.datasets(visits, detectors)
     lines += [
         "",
-        f"Results: {n_detectors * MB_OF_A_DETECTOR / 1e6:.2f} TB, and with difference images "
-        f"{n_detectors * MB_OF_A_DIFFERENCE_IMAGE / 1e6:.1f} TB more; {datasets / 1e6:.1f} million datasets.",
+        f"Results: {n_detectors * costs.size / 1e6:.2f} TB, and with difference images "
+        f"{n_detectors * costs.size_of_difference / 1e6:.1f} TB more.",
+        f"Registry: {datasets / 1e6:.1f} million datasets.",
     ]
+    if costs.graph or costs.final:
+        lines.append(
+            f"{costs.graph * datasets / 3600:.1f} hours for the quantum graph before, "
+            f"{costs.final * datasets / 3600:.1f} hours of the last job (in the table)."
+        )
     return "\n".join(lines)
 
 
@@ -169,8 +260,11 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=1000)
     parser.add_argument("--detectors", type=int, default=189)
     parser.add_argument("--cores", type=int, nargs="+", default=[100, 1000, 4000])
+    parser.add_argument("--scale", type=Path, help="file that scale.py wrote")
+    parser.add_argument("--final-job", type=Path, help="file that final_job.py wrote")
     options = parser.parse_args()
-    print(format_table(options.visits, options.detectors, options.cores))
+    costs = read_costs(options.scale, options.final_job)
+    print(format_table(options.visits, options.detectors, options.cores, costs))
 
 
 if __name__ == "__main__":

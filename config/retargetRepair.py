@@ -1,6 +1,10 @@
-# For calibrateImage: repair with a finder of this package.  For instance
+# Repair with a finder of this package, whatever was set for the repair before.
+# For calibrateImage, for instance
 # pipetask run -C calibrateImage:$MEAS_COSMICRAYS_DIR/config/retargetRepair.py
 #     -c calibrateImage:psf_repair.finder.name=astroscrappy
-from lsst.meas.cosmicrays.repair import CosmicRayRepairTask
+# and so for reprocessVisitImage and others, where the field is `repair`.
+from lsst.meas.cosmicrays.repair import retarget_repair
 
-config.psf_repair.retarget(CosmicRayRepairTask)
+for name in ("psf_repair", "repair"):
+    if hasattr(config, name):
+        retarget_repair(getattr(config, name))

@@ -50,8 +50,11 @@ class Exposure:
         kernel: np.ndarray,
         *,
         unit: str | None = "electron",
+        isr_unit: str | None = None,
     ) -> Exposure:
-        """Make an exposure of arrays, with mask planes by their afw names."""
+        """Make an exposure of arrays, with mask planes by their afw names;
+        ``isr_unit`` is what ``lsst.ip.isr`` notes, which sets no BUNIT.
+        """
         self = cls.__new__(cls)
         mask = Mask(np.zeros(image.shape, dtype=np.int32), {})
         for name, plane in planes.items():
@@ -60,6 +63,7 @@ class Exposure:
         ny, nx = image.shape
         self.kernel = kernel
         self.facts = {"bbox": [0, 0, nx, ny], "gains": None, "bunit": unit, "exposure_time": 30.0}
+        self.facts["isr_unit"] = isr_unit
         self.masked_image = SimpleNamespace(
             image=SimpleNamespace(array=image.copy()),
             variance=SimpleNamespace(array=variance.copy()),
@@ -83,7 +87,8 @@ class Exposure:
         return SimpleNamespace(getVisitInfo=lambda: visit_info)
 
     def getMetadata(self) -> dict[str, str]:
-        return {"BUNIT": self.facts["bunit"]} if self.facts["bunit"] is not None else {}
+        metadata = {"BUNIT": self.facts["bunit"], "LSST ISR UNITS": self.facts.get("isr_unit")}
+        return {key: value for key, value in metadata.items() if value is not None}
 
     def getPsf(self) -> Any:
         return SimpleNamespace(
@@ -103,7 +108,8 @@ class Mask:
         return dict(self.planes)
 
     def getPlaneBitMask(self, name: str) -> int:
-        return 1 << self.planes[name]
+        bit = self.planes[name]
+        return 1 << bit if bit < 31 else -(1 << bit)
 
     def addMaskPlane(self, name: str) -> int:
         return self.planes.setdefault(name, len(self.planes))

@@ -21,8 +21,10 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import parsl.providers
 import psutil
 import pytest
 import stack_standins
@@ -30,6 +32,7 @@ from click.testing import CliRunner
 from hardening import PIPELINE, assert_same, call, refs_of, results, run_words, simulate_words, stray_files
 
 from lsst.ctrl.bps import BpsConfig
+from lsst.ctrl.bps.parsl.site import SiteConfig
 from lsst.daf.butler import Butler
 from lsst.meas.cosmicrays.cli.bps_demo import INPUT, OUTPUT, bps_demo_command
 from lsst.pipe.base import Pipeline
@@ -69,6 +72,29 @@ def test_submit_files(monkeypatch: pytest.MonkeyPatch, camera: str, site: str) -
     assert str(config["payload"]["inCollection"]).endswith("/defaults")
     if site.startswith("parsl"):
         assert config["site"][config["computeSite"]]["class"].startswith("lsst.ctrl.bps.parsl.sites.")
+
+
+def executor_settings(monkeypatch: pytest.MonkeyPatch, kind: str) -> dict[str, Any]:
+    """Return what Parsl's executor is told; one that is made opens sockets."""
+    monkeypatch.setenv("MEAS_COSMICRAYS_DIR", str(ROOT))
+    config = BpsConfig(str(ROOT / "bps" / "HSC" / f"parsl_{kind}.yaml"))
+    config["operator"] = "me"
+    assert int(config["site"][kind]["retries"]) == 1
+    monkeypatch.setattr(f"lsst.ctrl.bps.parsl.sites.{kind}.HighThroughputExecutor", lambda *_, **told: told)
+    (told,) = SiteConfig.from_config(config).get_executors()
+    return told
+
+
+def test_parsl_runs_two_workers_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert executor_settings(monkeypatch, "local")["max_workers_per_node"] == 2
+
+
+def test_parsl_asks_slurm_for_what_the_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = executor_settings(monkeypatch, "slurm")["provider"]
+    assert isinstance(provider, parsl.providers.SlurmProvider)
+    assert (provider.nodes_per_block, provider.cores_per_node, provider.mem_per_node) == (1, 24, 96)
+    assert provider.walltime == "08:00:00"
+    assert "--job-name=cosmicrays.compare-finders" in provider.scheduler_options
 
 
 @pytest.mark.parametrize("path", PIPELINES)
@@ -277,6 +303,14 @@ def test_jobs_ask_for_more_memory_when_it_was_too_little(
             line.split("=", 1) for line in path.read_text().splitlines() if re.match("[a-z_]+=", line)
         )
         (label,) = re.findall(r'bps_job_label = "(\w+)"', path.read_text())
+        assert commands["request_cpus"] == "1"
+        attributes = dict(re.findall(r"^\+(\w+) = (.*)$", path.read_text(), re.M))
+        assert attributes["Walltime"] == "28800"
+        assert (attributes["bps_project"], attributes["bps_campaign"]) == (
+            '"cosmicrays"',
+            '"compare-finders"',
+        )
+        assert attributes["bps_payload"] == '"cosmicrays"'
         memory = [evaluate(commands["request_memory"], killed(n)) for n in range(5)]
         first[label] = memory[0]
         assert memory == [min(memory[0] * 2**n, 32768) for n in range(5)], label

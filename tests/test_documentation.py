@@ -29,7 +29,7 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 import lsst.meas.cosmicrays
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DataCoordinate, DimensionUniverse
 from lsst.meas.cosmicrays import documentation
 from lsst.meas.cosmicrays.cli.main import COMMANDS, main
 from lsst.meas.cosmicrays.documentation import DocumentedError, documented, page_of, see
@@ -295,6 +295,17 @@ def test_page_of_find_cosmic_rays() -> None:
     with pytest.raises(TypeError, match="Cannot read an image from a NoneType") as nothing:
         find_cosmic_rays(None, "morphological")
     assert nothing.value.__notes__ == [see("bad-input")]
+
+
+def test_page_of_what_a_task_needs_and_does_not_get() -> None:
+    """A quantum graph is not made without its prerequisites."""
+    config = FindCosmicRaysConfig()
+    config.useCosmicConnModel = True
+    connections = config.connections.ConnectionsClass(config=config)
+    place = DataCoordinate.standardize(instrument="HSC", universe=DimensionUniverse())
+    with pytest.raises(FileNotFoundError, match="cosmicConnModel") as caught:
+        connections.adjustQuantum({"cosmicConnModel": (connections.cosmicConnModel, [])}, {}, "find", place)
+    assert caught.value.__notes__ == [see(f"tasks/{PACKAGE}.tasks.FindCosmicRaysTask")]
 
 
 def test_page_of_a_pipeline(tmp_path: Path) -> None:

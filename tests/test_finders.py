@@ -197,8 +197,11 @@ class TestEveryFinder:
         column[:, 6] = True
         crossed = make_image(COSMIC_RAY=plane, INTERPOLATED=column, BAD=column)
         make_finder(name).run(read_image(crossed))
+        alone = read_image(make_image(COSMIC_RAY=plane, INTERPOLATED=column))
         with pytest.raises(AlreadyInterpolatedError, match="1 pixels"):
-            make_finder(name).run(read_image(make_image(COSMIC_RAY=plane, INTERPOLATED=column)))
+            make_finder(name).run(alone)
+        # What lsst.ip.isr says of pixels that were no numbers.
+        make_finder(name).run(dataclasses.replace(alone, planes={**alone.planes, "UNMASKED_NAN": column}))
 
     def test_all_masked(self, make_image: Make, name: str) -> None:
         image = read_image(make_image(BAD=np.ones((80, 96), bool)))

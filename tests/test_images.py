@@ -221,6 +221,44 @@ def test_afw_without_detector_or_unit(shared: Path) -> None:
     assert read_image(Exposure(folder / "no_bunit.fits"), WorkingImageConfig(unit="electron")).scale == 1.0
 
 
+@pytest.mark.parametrize(
+    ("stored", "after_isr", "unit"),
+    [
+        (None, "electron", "electron"),
+        (None, "adu", "adu"),
+        # Left from the raw file.
+        ("ADU", "electron", "electron"),
+        ("", "electron", "electron"),
+        # Set by what comes after.
+        ("nJy", "electron", "nJy"),
+        ("electron", "adu", "electron"),
+        ("adu", None, "adu"),
+    ],
+)
+def test_afw_unit_after_instrument_signature_removal(
+    shared: Path, stored: str | None, after_isr: str | None, unit: str
+) -> None:
+    exposure = Exposure(shared / "golden" / "legacy" / "calexp_electron.fits")
+    exposure.facts |= {"bunit": stored, "isr_unit": after_isr}
+    working = read_image(exposure, WorkingImageConfig(electronsPerUnit=2.0))
+    assert working.unit == unit
+    if unit != "nJy":
+        assert read_image(exposure).scale == {"electron": 1.0, "adu": 3.0}[unit]
+
+
+def test_afw_mask_with_all_planes(shared: Path) -> None:
+    """The last of 32 is the sign of a pixel."""
+    exposure = Exposure(shared / "golden" / "legacy" / "calexp_electron.fits")
+    mask = exposure.getMaskedImage().mask
+    for number in range(32 - len(mask.planes)):
+        mask.addMaskPlane(f"ANOTHER_{number}")
+    (last,) = (name for name, bit in mask.planes.items() if bit == 31)
+    saturated = read_mask(exposure, "SATURATED")
+    mask.array[3, 4] |= mask.getPlaneBitMask(last)
+    assert np.argwhere(read_mask(exposure, last)).tolist() == [[3, 4]]
+    np.testing.assert_array_equal(read_mask(exposure, "SATURATED"), saturated)
+
+
 def test_mask_dataset_round_trip(tmp_path: Path) -> None:
     mask = np.random.default_rng(7).random((30, 40)) < 0.1
     box = Box.factory[100:130, -5:35]

@@ -342,14 +342,22 @@ def test_unknown_fields_are_found(label: str, field: str, value: Any) -> None:
         pipeline.to_graph()
 
 
-def test_repair_is_retargeted_by_one_file() -> None:
-    pipeline = Pipeline.from_uri(f"{ROOT}/pipelines/LSSTCam/RawPrompt.yaml")
-    pipeline.addConfigFile("calibrateImage", f"{ROOT}/config/retargetRepair.py")
-    pipeline.addConfigOverride("calibrateImage", "psf_repair.finder.name", "astroscrappy")
-    pipeline.addConfigOverride("calibrateImage", "psf_repair.cosmicray.keepCRs", False)
-    config = pipeline.to_graph().tasks["calibrateImage"].config
-    assert config.psf_repair.target is CosmicRayRepairTask
-    assert config.psf_repair.finder.name == "astroscrappy"
+@pytest.mark.parametrize(
+    ("path", "label", "field"),
+    [
+        ("LSSTCam/RawPrompt.yaml", "calibrateImage", "psf_repair"),
+        ("LSSTCam/RawRelease.yaml", "reprocessVisitImage", "repair"),
+    ],
+)
+def test_repair_is_retargeted_by_one_file(path: str, label: str, field: str) -> None:
+    """What the pipeline set before is kept: that cosmic rays stay."""
+    pipeline = Pipeline.from_uri(f"{ROOT}/pipelines/{path}")
+    pipeline.addConfigFile(label, f"{ROOT}/config/retargetRepair.py")
+    pipeline.addConfigOverride(label, f"{field}.finder.name", "astroscrappy")
+    repair = getattr(pipeline.to_graph().tasks[label].config, field)
+    assert repair.target is CosmicRayRepairTask
+    assert repair.finder.name == "astroscrappy"
+    assert repair.cosmicray.keepCRs is True
 
 
 def test_failures_of_the_report_are_made_again() -> None:

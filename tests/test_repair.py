@@ -23,10 +23,10 @@ from afw_double import Defect, Exposure
 
 from lsst.meas.cosmicrays.engines.psf import gaussian_kernel
 from lsst.meas.cosmicrays.finders import cosmicRayFinderRegistry
-from lsst.meas.cosmicrays.images import MissingPsfError
-from lsst.meas.cosmicrays.repair import CosmicRayRepairTask, TooManyCosmicRays
-from lsst.meas.cosmicrays.repair_config import CosmicRayRepairConfig
-from lsst.pex.config import Config, ConfigurableField
+from lsst.meas.cosmicrays.images import MissingPsfError, UnknownUnitError
+from lsst.meas.cosmicrays.repair import CosmicRayRepairTask, TooManyCosmicRays, retarget_repair
+from lsst.meas.cosmicrays.repair_config import CosmicRayRepairConfig, RepairCosmicRayConfig
+from lsst.pex.config import Config, ConfigField, ConfigurableField, Field
 from lsst.pipe.base import AlgorithmError, Task
 
 HERE = Path(__file__).parent
@@ -171,6 +171,73 @@ def test_retargeting_takes_one_line(electrons: tuple[np.ndarray, np.ndarray]) ->
     np.testing.assert_array_equal(pixels(exposure), electrons[0])
     assert task.psf_repair.metadata["cosmic_ray_count"] == 2
     assert {"runStartCpuTime", "runEndCpuTime"} <= set(task.psf_repair.metadata)
+
+
+def test_finder_of_electrons_within_processing(electrons: tuple[np.ndarray, np.ndarray]) -> None:
+    """What calibrateImage repairs comes from instrument signature removal,
+    which names the unit, but not as BUNIT.
+    """
+    config = CosmicRayRepairConfig()
+    config.finder.name = "astroscrappy"
+    exposure = make_exposure(*electrons, unit=None, isr_unit="electron")
+    CosmicRayRepairTask(config=config).run(exposure, keepCRs=True)
+    assert plane(exposure, "CR")[40, 70:82].all()
+    with pytest.raises(UnknownUnitError, match="names no unit"):
+        CosmicRayRepairTask(config=config).run(make_exposure(*electrons, unit=None))
+
+
+class Interpolation(Task):
+    """Looks like ``lsst.pipe.tasks.interpImage.InterpImageTask``."""
+
+    class ConfigClass(Config):
+        """Configuration of `Interpolation`."""
+
+        useFallbackValueAtEdge = Field[bool](doc="As in the original.", default=False)
+        fallbackValueType = Field[str](doc="As in the original.", default="MEDIAN")
+        colour = Field[str](doc="Only in the original.", default="red")
+
+
+class Repair(Task):
+    """Looks like ``lsst.pipe.tasks.repair.RepairTask``."""
+
+    class ConfigClass(Config):
+        """Configuration of `Repair`."""
+
+        doInterpolate = Field[bool](doc="As in the original.", default=True)
+        cosmicray = ConfigField[RepairCosmicRayConfig](doc="As in the original.")
+        interp = ConfigurableField(doc="As in the original.", target=Interpolation)
+
+        def setDefaults(self) -> None:
+            self.interp.useFallbackValueAtEdge = True
+            self.interp.fallbackValueType = "MEANCLIP"
+
+
+def test_retargeting_keeps_what_was_set() -> None:
+    config = Processing.ConfigClass()
+    config.psf_repair.retarget(Repair)
+    config.psf_repair.doInterpolate = False
+    config.psf_repair.cosmicray.keepCRs = True
+    config.psf_repair.cosmicray.background.ignoredPixelMask = ["BAD"]
+    config.psf_repair.interp.fallbackValueType = "MEDIAN"
+    retarget_repair(config.psf_repair)
+    config.psf_repair.finder.name = "astroscrappy"
+    retarget_repair(config.psf_repair)  # Once more does nothing.
+    repair = config.psf_repair
+    assert repair.target is CosmicRayRepairTask
+    assert (repair.doInterpolate, repair.cosmicray.keepCRs) == (False, True)
+    assert list(repair.cosmicray.background.ignoredPixelMask) == ["BAD"]
+    assert (repair.interp.fallbackValueType, repair.interp.useFallbackValueAtEdge) == ("MEDIAN", True)
+    assert repair.cosmicray.minSigma == CosmicRayRepairConfig().cosmicray.minSigma
+    assert repair.finder.name == "astroscrappy"
+    config.validate()
+
+
+def test_retargeting_names_what_it_cannot_keep() -> None:
+    config = Processing.ConfigClass()
+    config.psf_repair.retarget(Repair)
+    config.psf_repair.interp.colour = "blue"
+    with pytest.raises(AttributeError, match="colour"):
+        retarget_repair(config.psf_repair)
 
 
 @pytest.mark.parametrize("finder", ["morphological", "astroscrappy", "mask_plane"])

@@ -51,6 +51,9 @@ from .engines.psf import gaussian_fwhm, gaussian_kernel
 
 _LOG = logging.getLogger(__name__)
 
+_ISR_UNIT = "LSST ISR UNITS"
+"""Where ``lsst.ip.isr`` writes the unit of what it made."""
+
 COSMIC_RAY = MaskPlane("COSMIC_RAY", "A cosmic ray affected this pixel.")
 
 _UNIT_ALIASES = {
@@ -393,8 +396,6 @@ def _read_exposure(source: Any, config: WorkingImageConfig) -> WorkingImage:
     detector = source.getDetector()
     visit_info = source.getInfo().getVisitInfo()
     exposure_time = visit_info.getExposureTime() if visit_info is not None else None
-    metadata = source.getMetadata()
-    stored_unit = metadata["BUNIT"] if metadata is not None and "BUNIT" in metadata else None
     image, variance = masked_image.image.array, masked_image.variance.array
 
     def evaluate_psf() -> np.ndarray:
@@ -405,7 +406,7 @@ def _read_exposure(source: Any, config: WorkingImageConfig) -> WorkingImage:
 
     gain = _mean_gain([amplifier.getGain() for amplifier in detector] if detector is not None else [])
     gain = gain if gain is not None else config.gain
-    unit = _unit_name(stored_unit, config)
+    unit = _unit_name(_stored_unit(source.getMetadata()), config)
     return _assemble(
         image=image,
         variance=variance,
@@ -422,6 +423,21 @@ def _read_exposure(source: Any, config: WorkingImageConfig) -> WorkingImage:
         unit=unit,
         scale=_scale_without_calibration(unit, gain, image, variance, config),
     )
+
+
+def _stored_unit(metadata: Any) -> Any:
+    """Return the unit that the metadata of an afw exposure name, if any.
+
+    Instrument signature removal turns adu into electrons and notes that under
+    a name of its own; BUNIT is missing then, or still that of the raw file.
+    Whatever calibrates pixels later sets BUNIT.
+    """
+    stored, after_isr = (
+        metadata[key] if metadata is not None and key in metadata else None for key in ("BUNIT", _ISR_UNIT)
+    )
+    if after_isr is None or (stored is not None and _known_unit(stored) not in ("", "adu")):
+        return stored
+    return after_isr
 
 
 def _assemble(
@@ -477,11 +493,12 @@ def _mask_planes(source: Any) -> MaskPlanes:
     legacy = source.mask if hasattr(source, "mask") else source
     renamed = {**template_planes(), **difference_planes(), **optional_planes()}
     bits = {
-        renamed[name].name if name in renamed else name: 1 << bit
+        renamed[name].name if name in renamed else name: bit
         for name, bit in legacy.getMaskPlaneDict().items()
     }
     array = legacy.array
-    return MaskPlanes(bits, lambda name: (array & bits[name]) != 0)
+    # The last of 32 planes is the sign of a pixel.
+    return MaskPlanes(bits, lambda name: ((array >> bits[name]) & 1) != 0)
 
 
 def _psf_or_fallback(
@@ -522,12 +539,14 @@ def _unit_name(unit: Any, config: WorkingImageConfig) -> str:
                 "in the config."
             )
         unit = configured or "unknown"
+    return _known_unit(unit)
+
+
+def _known_unit(unit: Any) -> str:
+    """Return one spelling of a unit, whatever its own."""
     name = str(unit).strip()
     name = _UNIT_ALIASES.get(name.lower(), name)
-    for known in ("electron", "adu", "nJy"):
-        if name.lower() == known.lower():
-            return known
-    return name
+    return next((known for known in ("electron", "adu", "nJy") if name.lower() == known.lower()), name)
 
 
 def _scale_without_calibration(

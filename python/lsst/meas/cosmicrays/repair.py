@@ -15,15 +15,16 @@
 
 from __future__ import annotations
 
-__all__ = ["CosmicRayRepairTask", "TooManyCosmicRays"]
+__all__ = ["CosmicRayRepairTask", "TooManyCosmicRays", "retarget_repair"]
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
+from lsst.pex.config import Config
 from lsst.pipe.base import AlgorithmError, Task
 from lsst.utils.timer import timeMethod
 
@@ -224,11 +225,9 @@ class CosmicRayRepairTask(Task):
         ny, nx = masked_image.image.array.shape
         if nx * ny <= config.binSize**2 and not (config.binSizeX or config.binSizeY):
             return None
-        planes = masked_image.mask.getMaskPlaneDict()
-        bits = sum(1 << planes[name] for name in set(config.ignoredPixelMask) if name in planes)
         return model_background(
             masked_image.image.array,
-            (masked_image.mask.array & bits) != 0,
+            _any_plane(masked_image.mask, config.ignoredPixelMask),
             config.binSizeX or config.binSize,
             config.binSizeY or config.binSize,
             statistic=config.statisticsProperty,
@@ -245,10 +244,8 @@ class CosmicRayRepairTask(Task):
 
     def _fill(self, masked_image: Any, holes: np.ndarray) -> None:
         """Fill holes in an image from what is around them."""
-        planes = masked_image.mask.getMaskPlaneDict()
-        bits = sum(1 << planes[name] for name in ("BAD", "SAT", "NO_DATA", COSMIC_RAY) if name in planes)
         image = masked_image.image.array
-        unusable = (masked_image.mask.array & bits) != 0
+        unusable = _any_plane(masked_image.mask, ("BAD", "SAT", "NO_DATA", COSMIC_RAY))
         image[holes] = interpolate(image, holes, self._fallback(image), unusable)
         masked_image.mask.array[holes] |= masked_image.mask.getPlaneBitMask(INTERPOLATED)
 
@@ -265,3 +262,41 @@ class CosmicRayRepairTask(Task):
         else:
             value = float(STATISTICS[config.fallbackValueType](finite))
         return value if config.negativeFallbackAllowed or math.isnan(value) else max(value, 0.0)
+
+
+def retarget_repair(field: Any) -> None:
+    """Put `CosmicRayRepairTask` in the place of another repair, as it was set.
+
+    To retarget a field of a configuration alone forgets what was set before,
+    by the camera's package or by a pipeline: ``cosmicray.keepCRs`` among it.
+
+    Parameters
+    ----------
+    field : `lsst.pex.config.ConfigurableInstance`
+        Such as ``psf_repair`` of ``calibrateImage``; changed in place.
+    """
+    if issubclass(field.target, CosmicRayRepairTask):
+        return
+    was, usual = field.value.toDict(), type(field.value)().toDict()
+    field.retarget(CosmicRayRepairTask)
+    _copy_settings(was, usual, field.value)
+
+
+def _copy_settings(was: Mapping[str, Any], usual: Mapping[str, Any], config: Config) -> None:
+    """Set fields that had other values than usual; where there is no field of
+    that name, that is an error.
+    """
+    for name, value in was.items():
+        if isinstance(value, Mapping) and hasattr(config, name):
+            _copy_settings(value, usual.get(name, {}), getattr(config, name))
+        elif value != usual.get(name):
+            setattr(config, name, value)
+
+
+def _any_plane(mask: Any, names: Iterable[str]) -> np.ndarray:
+    """Return the union of the mask planes that there are."""
+    union = np.zeros(mask.array.shape, dtype=bool)
+    for name, bit in mask.getMaskPlaneDict().items():
+        if name in names:
+            union |= ((mask.array >> bit) & 1) != 0
+    return union

@@ -296,11 +296,13 @@ class CosmicRayFinderTask(Task, abc.ABC):
         """Return the pixels that were interpolated for being cosmic rays.
 
         Where a cosmic ray crosses a bad column, its pixels were interpolated
-        for that: they are in another one of the ``badPlanes``.
+        for that: they are in another one of the ``badPlanes``, or were no
+        numbers, over which ``lsst.ip.isr`` interpolates, too.
         """
         if not {"COSMIC_RAY", "INTERPOLATED"} <= set(image.planes):
             return np.zeros(image.image.shape, dtype=bool)
         other_reasons = [name for name in self.config.badPlanes if name != "INTERPOLATED"]
+        other_reasons += [name for name in ("UNMASKED_NAN",) if name in image.planes]
         both = image.planes["COSMIC_RAY"] & image.planes["INTERPOLATED"]
         return both & ~image.any_plane(other_reasons)
 

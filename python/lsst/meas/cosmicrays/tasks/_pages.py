@@ -24,7 +24,8 @@ _METHODS = ("run", "runQuantum")
 
 
 def name_pages(tasks: Iterable[object]) -> None:
-    """Let the errors of tasks, and of their configurations, name a page.
+    """Let the errors of tasks, of their configurations, and of what they need
+    and do not get, name a page.
 
     Engines and comparisons raise plain errors, since they know nothing of
     the rest.  Where they leave a task they get the page of the module that
@@ -45,4 +46,6 @@ def name_pages(tasks: Iterable[object]) -> None:
                     setattr(task, name, page(vars(task)[name]))
             config = task.ConfigClass
             setattr(config, "validate", page(config.validate))
+            connections = config.ConnectionsClass
+            setattr(connections, "adjustQuantum", page(connections.adjustQuantum))
             documented_fields(name_of_page)(config)
