@@ -108,15 +108,10 @@ def study_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         low, high = wilson_interval(3, 12)
         costs |= {"fraction_lost_lo": float(low), "fraction_lost_hi": float(high)}
-        put(
-            butler,
-            "cr_instrument_label_cost",
-            Table(rows=[{"detection": NAMES[0], **costs}]),
-            ("instrument",),
-        )
-        put(butler, "cr_instrument_novelty", Table({"what": ["<i>new</i>"], "much": [7]}), ("instrument",))
-        put(butler, "cr_visit_only", Table({"of": ["a visit"]}), ("instrument", "visit"), visit=1)
-        put(butler, "cr_something_model", Table({"weights": [1]}), ("instrument",))
+        put(butler, "cr_instrument_label_cost", Table(rows=[{"detection": NAMES[0], **costs}]))
+        put(butler, "cr_instrument_novelty", Table({"what": ["<i>new</i>"], "much": [7]}))
+        put(butler, "cr_visit_only", Table({"of": ["a visit"]}), visit=1)
+        put(butler, "cr_something_model", Table({"weights": [1]}))
         for visit in (1, 2):
             for detector in (0, 1):
                 put_plot(butler, "cr_plot_masks_one_other", visit=visit, detector=detector)
@@ -279,7 +274,7 @@ def test_telling_figures_come_first(tmp_path: Path) -> None:
     pairs = {("a", "b"): 0, ("a", "c"): 2, ("b", "a"): 5}
     with make_study(tmp_path / "repo") as butler:
         counts = [{"first": a, "second": b, "n_stamps": n} for (a, b), n in pairs.items()]
-        put(butler, "cr_instrument_disagreement_counts", Table(rows=counts), ("instrument",))
+        put(butler, "cr_instrument_disagreement_counts", Table(rows=counts))
         for name in ("masks_one_other", *(f"disagreements_{a}_{b}" for a, b in [*pairs, ("b", "c")])):
             for visit in (1, 2):
                 put_plot(butler, f"cr_plot_{name}", visit=visit, detector=0)

@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lsst.meas.cosmicrays.comparison import stamp_threshold_table
-from lsst.meas.cosmicrays.report.stamp_gallery import GAP, PANEL, GalleryStamp, plot_stamp_gallery
+from lsst.meas.cosmicrays.report.gallery_stamp import GalleryStamp
+from lsst.meas.cosmicrays.report.stamp_gallery import GAP, PANEL, plot_stamp_gallery
 from lsst.meas.cosmicrays.report.study_figures import (
     F1_STEPS,
     PLACES,
