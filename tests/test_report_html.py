@@ -193,6 +193,7 @@ def test_page_leads_with_the_answer(butler: Butler, page: PageReader) -> None:
     row = confusion_row(butler, "stamp", best)
     assert f"{best} does best, by stamps around DIASources: purity {row['purity']:.3f}" in text
     assert f"completeness {row['completeness']:.3f} ({row['completeness_lo']:.3f} to" in text
+    assert "Variables lost: real variable sources" in text
     without = (row["tp"] + row["fn"]) / 2
     sent = row["fn"] / 2
     assert f"would send {without:.1f} alerts that a cosmic ray is in if nothing were done" in text
@@ -283,6 +284,14 @@ def test_telling_figures_come_first(tmp_path: Path) -> None:
     titles = [title.split(": ", 1)[1] for title in titles if "detector 0" in title]
     names = ("one_other", "b_a", "a_c", "b_c")
     assert titles == [f"{name}: visit {visit}, detector 0" for visit in (1, 2) for name in names]
+
+
+def test_nothing_is_explained_that_is_not_there(tmp_path: Path) -> None:
+    """Without a table of costs, no variables are lost that are known."""
+    with make_study(tmp_path / "repo") as butler:
+        text = write_report(butler, read_study(butler, RUN), tmp_path / "page").read_text()
+    assert "Withheld: alerts a visit" in text
+    assert "Variables lost:" not in text
 
 
 def test_no_variables_are_known() -> None:
