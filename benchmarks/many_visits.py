@@ -12,7 +12,7 @@
 
 The tables of one visit are made of random masks, and repeated.  For each
 number of visits, the steps that gather run in a new repository as
-``pipetask run`` runs them, and ``cosmicrays report`` makes its page: that
+``pipetask run`` runs them, and ``cosmicrays report`` makes its page.  What
 each needs, in a process of its own, is printed.  Run as::
 
     python benchmarks/many_visits.py --visits 1 10 100
@@ -112,8 +112,8 @@ def make_visit(options: argparse.Namespace) -> dict[str, Table]:
     start = time.process_time()
     studied = StudyStampsTask().run(tables["detections"], tables["stamps"], tables["pixel_places"])
     print(
-        f"studyStamps: {time.process_time() - start:.1f} s of CPU time for {len(tables['stamps'])} stamps, "
-        f"on {len(studied.disagreements)} of which some pair disagrees."
+        f"studyStamps: {time.process_time() - start:.1f} s of CPU time for {len(tables['stamps'])} stamps "
+        f"and {len(studied.disagreements)} disagreements of pairs of detections."
     )
     connections = StudyStampsConnections(config=StudyStampsConfig())
     of_study = {
