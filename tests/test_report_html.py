@@ -33,6 +33,7 @@ from lsst.meas.cosmicrays.report import page as page_module
 from lsst.meas.cosmicrays.report import read_study
 from lsst.meas.cosmicrays.report.answer import _variables, answer_study
 from lsst.meas.cosmicrays.report.page import write_report
+from lsst.meas.cosmicrays.report.sections import SECTIONS
 from lsst.meas.cosmicrays.report.shown import export_table, show_table, to_latex
 from lsst.meas.cosmicrays.repository import register_dataset_type
 
@@ -284,6 +285,12 @@ def test_telling_figures_come_first(tmp_path: Path) -> None:
     titles = [title.split(": ", 1)[1] for title in titles if "detector 0" in title]
     names = ("one_other", "b_a", "a_c", "b_c")
     assert titles == [f"{name}: visit {visit}, detector 0" for visit in (1, 2) for name in names]
+
+
+def test_counts_against_truth_come_first() -> None:
+    (entry,) = [table for section in SECTIONS for table in section.tables if table.title == "Counts by place"]
+    rows = Table({"reference": ["a", "truth", "b", "truth"], "n": [1, 2, 3, 4]})
+    assert entry.rows(rows)["n"].tolist() == [2, 4, 1, 3]
 
 
 def test_nothing_is_explained_that_is_not_there(tmp_path: Path) -> None:
