@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import many_visits_tables
 import numpy as np
 from astropy.table import Table
 from conftest import CAMERA, DETECTORS, VISIT
@@ -32,11 +33,9 @@ from lsst.meas.cosmicrays.comparison import (
 )
 from lsst.meas.cosmicrays.repository import (
     make_repository,
-    register_dataset_type,
     register_instrument_records,
     register_visit,
 )
-from lsst.meas.cosmicrays.tasks import GatherComparisonConfig, GatherComparisonTask
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
 
 INSTRUMENT = CAMERA.name
@@ -45,17 +44,6 @@ SIDE = 60
 NAMES = ("morphological_science", "astroscrappy_science", "astroscrappy_difference")
 COVERAGE = dict(zip(NAMES, (0.95, 0.8, 0.4), strict=True))
 """How much of truth each of them finds, from CR to CR."""
-
-TABLES = {
-    "counts": "Counts",
-    "counts_dilated": "CountsDilated",
-    "detections": "Detections",
-    "pixel_pairs": "PixelPairs",
-    "pixel_places": "PixelPlaces",
-    "cluster_counts": "ClusterCounts",
-    "stamps": "Stamps",
-    "objects": "Objects",
-}
 
 
 def make_masks(seed: int, *, truth: bool = True, failed: str | None = None) -> ComparedMasks:
@@ -113,15 +101,7 @@ def detector_region(detector: int) -> ConvexPolygon:
 
 def gather(level: str, parts: list[tuple[dict[str, int], dict[str, Table]]]) -> dict[str, Table]:
     """Gather tables as the task does, by the names of dataset types."""
-    task = GatherComparisonTask(config=GatherComparisonConfig(level=level, nBootstrap=50))
-    gathered = task.run(
-        **{
-            f"detector{end}": [(identity, tables[name]) for identity, tables in parts]
-            for name, end in TABLES.items()
-        }
-    ).getDict()
-    names = {end[0].lower() + end[1:]: name for name, end in TABLES.items()}
-    return {names.get(name, name): table for name, table in gathered.items()}
+    return many_visits_tables.gather(level, parts, nBootstrap=50)
 
 
 def make_study(root: Path, *, visits: int = 2, truth: bool = True, failed: str | None = None) -> Butler:
@@ -132,11 +112,6 @@ def make_study(root: Path, *, visits: int = 2, truth: bool = True, failed: str |
     butler = make_repository(str(root))
     register_instrument_records(butler.registry, CAMERA)
     butler.collections.register(RUN)
-    detector, visit, instrument = (
-        ("instrument", "visit", "detector"),
-        ("instrument", "visit"),
-        ("instrument",),
-    )
     of_visits = []
     for number in range(1, visits + 1):
         regions = {part.id: detector_region(part.id) for part in DETECTORS}
@@ -145,18 +120,17 @@ def make_study(root: Path, *, visits: int = 2, truth: bool = True, failed: str |
         for part in DETECTORS:
             fails = failed if (number, part.id) == (1, 1) else None
             tables = compare(10 * number + part.id, truth=truth, failed=fails)
-            put(butler, "cr_detections", tables["detections"], detector, visit=number, detector=part.id)
+            put(butler, "cr_detections", tables["detections"], visit=number, detector=part.id)
             parts.append(({"visit": number, "detector": part.id}, tables))
         gathered = gather("visit", parts)
         for name, table in gathered.items():
-            put(butler, f"cr_visit_{name}", table, visit, visit=number)
+            put(butler, f"cr_visit_{name}", table, visit=number)
         of_visits.append(({}, gathered))
     for name, table in gather("instrument", of_visits).items():
-        put(butler, f"cr_instrument_{name}", table, instrument)
+        put(butler, f"cr_instrument_{name}", table)
     return butler
 
 
-def put(butler: Butler, name: str, table: Table, dimensions: tuple[str, ...], **data_id: int) -> None:
-    """Put a table."""
-    register_dataset_type(butler, name, "ArrowAstropy", dimensions)
-    butler.put(table, name, instrument=INSTRUMENT, run=RUN, **data_id)
+def put(butler: Butler, name: str, table: Table, **data_id: int) -> None:
+    """Put a table of the instrument, or of a part of it."""
+    many_visits_tables.put_table(butler, RUN, name, table, instrument=INSTRUMENT, **data_id)

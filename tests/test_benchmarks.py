@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import subprocess
@@ -18,6 +19,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import DETECTORS, VISIT
+from many_visits_tables import repeat_visit
+from study_repository import INSTRUMENT, RUN, detector_region, make_study
 
 BENCH = Path(__file__).parent.parent / "benchmarks" / "bench.py"
 
@@ -136,7 +140,7 @@ def test_scale_adds_up_quanta_and_extrapolates():
 
 @pytest.mark.slow
 def test_many_visits(tmp_path):
-    """Every visit adds its rows, and a report is made of all of them."""
+    """Every visit is gathered, and a report is made of all of them."""
     output = tmp_path / "many.json"
     sizes = ["--detectors", "2", "--stamps", "20", "--cosmic-rays", "20"]
     result = subprocess.run(
@@ -148,7 +152,30 @@ def test_many_visits(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     one, two = json.loads(output.read_text())["rows"]
-    assert (one["visits"], two["visits"]) == (1, 2)
-    assert one["rows"] < two["rows"] < 2 * one["rows"]
-    assert all(row["report_cpu"] > 0 and row["gather_memory"] > 0 for row in (one, two))
-    assert "report CPU s" in result.stdout
+    assert (one["visits"], one["stamps"]) == (1, 20)
+    assert (two["visits"], two["stamps"]) == (2, 40)
+    labels = ["gatherInstrumentComparison", "gatherStampStudies", "report"]
+    for row in (one, two):
+        assert list(row["steps"]) == labels
+        assert all(needed["cpu"] > 0 and needed["memory"] > 0 for needed in row["steps"].values())
+    assert all(label in result.stdout for label in labels)
+    assert "studyStamps" in result.stdout
+
+
+def test_repeated_visits_have_their_numbers(tmp_path):
+    """Every further visit has all tables of the first, and none is of it."""
+    with make_study(tmp_path / "repo", visits=1) as butler:
+        regions = {part.id: detector_region(part.id) for part in DETECTORS}
+        repeat_visit(butler, RUN, INSTRUMENT, dataclasses.replace(VISIT, id=1), regions, [2, 3])
+        names = {ref.datasetType.name for ref in butler.query_all_datasets(RUN, name="cr_visit_*")}
+        first, third = (
+            {name: butler.get(name, instrument=INSTRUMENT, visit=visit, collections=RUN) for name in names}
+            for visit in (1, 3)
+        )
+    assert len(names) > 8
+    for name, table in first.items():
+        assert len(table) == len(third[name]), name
+        if "visit" in table.colnames:
+            assert set(table["visit"]) == {1}
+            assert set(third[name]["visit"]) == {3}
+    assert first["cr_visit_stamps"]["id"].tolist() == third["cr_visit_stamps"]["id"].tolist()

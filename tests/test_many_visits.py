@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import DETECTORS, VISIT
+from many_visits_tables import repeat_visit
 from study_repository import INSTRUMENT, RUN, detector_region, make_study
 from test_report_html import put_plot
 
@@ -28,13 +29,14 @@ from lsst.daf.butler import Butler
 from lsst.meas.cosmicrays.product import product_dir
 from lsst.meas.cosmicrays.report import read_study
 from lsst.meas.cosmicrays.report.page import write_report
-from lsst.meas.cosmicrays.repository import make_repository, register_visit
+from lsst.meas.cosmicrays.repository import make_repository
 from lsst.meas.cosmicrays.tasks import GatherComparisonConfig, GatherComparisonTask
 from lsst.pipe.base import Pipeline, PipelineGraph
 from lsst.pipe.base.pipeline_graph import TaskNode
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 N_VISITS = 100
+VISIT_1 = dataclasses.replace(VISIT, id=1)
 GATHERED = "u/gathered"
 PIPELINES = ("SimulationStudy.yaml", "IngestedStudy.yaml", "_ingredients/ProcessedStudy.yaml")
 
@@ -69,21 +71,10 @@ def test_no_pixels_of_more_than_one_detector(
     assert n_tasks >= 10
 
 
-def repeat_visit(butler: Butler, n_visits: int) -> None:
-    """Give further visits the tables of the first."""
+def add_visits(butler: Butler, n_visits: int) -> None:
+    """Give further visits the tables of the first, and draw some of each."""
     regions = {part.id: detector_region(part.id) for part in DETECTORS}
-    tables = {
-        ref.datasetType.name: butler.get(ref)
-        for ref in butler.query_all_datasets(RUN, name="cr_visit_*", where="visit = 1", instrument=INSTRUMENT)
-    }
-    for number in range(2, n_visits + 1):
-        register_visit(butler, INSTRUMENT, dataclasses.replace(VISIT, id=number), regions)
-        for table in tables.values():
-            if "visit" in table.colnames:
-                table["visit"] = np.full(len(table), number, dtype=table["visit"].dtype)
-        with butler.transaction():
-            for name, table in tables.items():
-                butler.put(table, name, instrument=INSTRUMENT, visit=number, run=RUN)
+    repeat_visit(butler, RUN, INSTRUMENT, VISIT_1, regions, range(2, n_visits + 1))
     for number in range(1, min(n_visits, 10) + 1):
         for part in DETECTORS:
             put_plot(butler, "cr_plot_masks_one_other", visit=number, detector=part.id)
@@ -94,7 +85,7 @@ def gather_visits(root: Path, n_visits: int) -> tuple[dict[str, int], int]:
     step was given, and how many it read.
     """
     with make_study(root, visits=1) as butler:
-        repeat_visit(butler, n_visits)
+        add_visits(butler, n_visits)
         of_instrument = butler.query_all_datasets(RUN, name="cr_instrument_*")
         butler.pruneDatasets(of_instrument, disassociate=True, unstore=True, purge=True)
     graph = PipelineGraph()

@@ -191,6 +191,8 @@ def test_upset_is_drawn(detectors: dict[int, dict[str, Table]]) -> None:
     figure = plot_upset(combinations, list(NAMES), most=3)
     bars, dots, sizes = figure.axes
     assert [bar.get_height() for bar in bars.patches] == list(combinations["n"][:3])
+    # Each is seen, the smallest, too.
+    assert 0 < bars.get_ylim()[0] < 0.8 * combinations["n"][2]
     lines = [line for line in dots.lines if line.get_color() == "black"]
     for line, row in zip(lines, combinations, strict=False):
         assert [NAMES[place] for place in line.get_ydata()] == row["members"].split(",")
@@ -205,6 +207,9 @@ def test_completeness_is_drawn(objects: Table) -> None:
     line = figure.axes[0].lines[0]
     rows = table[(table["variable"] == "length") & (table["detection"] == NAMES[0]) & (table["n"] > 0)]
     np.testing.assert_allclose(line.get_ydata(), rows["completeness"])
+    # Points of one bin lie near its middle, whichever detection they are of.
+    for drawn in figure.axes[0].lines:
+        assert np.abs(drawn.get_xdata() % 1 - 0.5).max() < 0.15
     styles = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
     assert styles == {NAMES[0]: "-", NAMES[1]: "-", NAMES[2]: "--"}
     assert len(plot_completeness(table[:0]).axes) == 1

@@ -93,6 +93,17 @@ def test_engines_and_comparison_know_nothing_of_lsst(folder: str) -> None:
             assert not any(name.split(".")[0] == "lsst" for name in names), f"{path} imports lsst"
 
 
+def test_tasks_import_only_what_every_one_of_them_needs() -> None:
+    """The process of each quantum pays for what is imported with the tasks:
+    what only some need, as figures do, is imported where it is used.
+    """
+    program = "import sys, lsst.meas.cosmicrays.tasks; print(*sys.modules)"
+    modules = run([sys.executable, "-c", program]).split()
+    assert "lsst.meas.cosmicrays.tasks.find_cosmic_rays" in modules
+    heavy = {"astroscrappy", "galsim", "matplotlib", "onnx", "onnxruntime", "piff", "sep", "skimage", "torch"}
+    assert heavy & set(modules) == set()
+
+
 def test_news_fragments_are_taken_up() -> None:
     """Towncrier passes over files of other names without a word."""
     settings = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["towncrier"]

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import pytest
 import stack_standins
 from astropy.table import Table
 from click.testing import CliRunner
+from test_report_mapping import names_of, read_page
 
 from lsst.daf.butler import Butler
 from lsst.images import VisitImage
@@ -83,12 +85,14 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_whole_study(tmp_path: Path) -> None:
-    """Everything of the report of 2022, from one pipeline and one page."""
+    """Everything of the report of 2022, from one pipeline and one page:
+    whatever `report-2022-mapping.rst` names is there afterwards.
+    """
     repo, page = tmp_path / "repo", tmp_path / "page"
     simulate(repo, SimulationConfig(width=360, height=340, seed=5, cr_rate=12.0), visits=1, detectors=2)
-    pipetask(
-        repo, "SimHSC/defaults", "u/study", "$MEAS_COSMICRAYS_DIR/pipelines/SimulationStudy.yaml", "-j", "2"
-    )
+    pipeline = "$MEAS_COSMICRAYS_DIR/pipelines/SimulationReport2022.yaml"
+    # In one process: what most steps take for images so small is to start.
+    pipetask(repo, "SimHSC/defaults", "u/study", pipeline)
     study = {"instrument": "SimHSC"}
     with Butler.from_config(str(repo), collections="u/study") as butler:
         for name in ("stamp_study", "label_cost", "places", "disagreement_counts", "trail_rates", "upset"):
@@ -98,7 +102,23 @@ def test_the_whole_study(tmp_path: Path) -> None:
         optimum = butler.get("cr_tuning_optimum_science", study)
         assert {"mse", "knee", "f1", "f1_truth"} <= set(optimum["criterion"])
         plots = {ref.datasetType.name for ref in butler.query_all_datasets(name="cr_plot_*")}
+        there = {ref.datasetType.name for ref in butler.query_all_datasets(name="cr_*")}
+        confusion = butler.get("cr_instrument_confusion", study)
+        completeness = butler.get("cr_instrument_completeness", study)
+        sigclip = butler.get("findCosmicRaysScienceKnee_config").finders["astroscrappy"].sigclip
     assert {"cr_plot_upset", "cr_plot_tuning_difference", "cr_plot_precision_recall"} <= plots
+    rows = [row for title in ("Tables", "Numbers in the text", "Figures") for row in read_page()[title]]
+    named = {name for row in rows for name in names_of(row)}
+    assert len(named) > 50
+    assert {name for name in named if not fnmatch.filter(there, name)} == set()
+    for variable in ("length", "charge", "star_distance"):
+        assert completeness["n"][completeness["variable"] == variable].sum() > 0, variable
+    assert sigclip == 3.0
+    of_knee, at_minimum = (
+        one_row(confusion, "pixel", "morphological_science", f"astroscrappy_science{variant}")
+        for variant in ("_knee", "")
+    )
+    assert of_knee["tp"] + of_knee["fp"] > at_minimum["tp"] + at_minimum["fp"]
     result = CliRunner().invoke(main, ["report", str(repo), "u/study", "-o", str(page)])
     assert result.exit_code == 0, result.output
     text = (page / "index.html").read_text()

@@ -164,6 +164,13 @@ def test_masks_are_drawn_where_they_differ() -> None:
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["both: 10 pixels", "only one: 15", "only other: 3"]
     assert len(outlined.collections) == 4
+    assert outlined.get_title() == "outlines: one (blue),\nother (orange)"
+    assert {panel.get_xlabel() for panel in figure.axes} == {"x (pixels)"}
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    for panel in figure.axes:
+        box = panel.get_tightbbox()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
 
 
 def test_empty_masks_and_small_images_are_drawn() -> None:

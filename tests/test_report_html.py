@@ -33,6 +33,7 @@ from lsst.meas.cosmicrays.report import page as page_module
 from lsst.meas.cosmicrays.report import read_study
 from lsst.meas.cosmicrays.report.answer import _variables, answer_study
 from lsst.meas.cosmicrays.report.page import write_report
+from lsst.meas.cosmicrays.report.sections import SECTIONS
 from lsst.meas.cosmicrays.report.shown import export_table, show_table, to_latex
 from lsst.meas.cosmicrays.repository import register_dataset_type
 
@@ -108,15 +109,10 @@ def study_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         low, high = wilson_interval(3, 12)
         costs |= {"fraction_lost_lo": float(low), "fraction_lost_hi": float(high)}
-        put(
-            butler,
-            "cr_instrument_label_cost",
-            Table(rows=[{"detection": NAMES[0], **costs}]),
-            ("instrument",),
-        )
-        put(butler, "cr_instrument_novelty", Table({"what": ["<i>new</i>"], "much": [7]}), ("instrument",))
-        put(butler, "cr_visit_only", Table({"of": ["a visit"]}), ("instrument", "visit"), visit=1)
-        put(butler, "cr_something_model", Table({"weights": [1]}), ("instrument",))
+        put(butler, "cr_instrument_label_cost", Table(rows=[{"detection": NAMES[0], **costs}]))
+        put(butler, "cr_instrument_novelty", Table({"what": ["<i>new</i>"], "much": [7]}))
+        put(butler, "cr_visit_only", Table({"of": ["a visit"]}), visit=1)
+        put(butler, "cr_something_model", Table({"weights": [1]}))
         for visit in (1, 2):
             for detector in (0, 1):
                 put_plot(butler, "cr_plot_masks_one_other", visit=visit, detector=detector)
@@ -198,6 +194,7 @@ def test_page_leads_with_the_answer(butler: Butler, page: PageReader) -> None:
     row = confusion_row(butler, "stamp", best)
     assert f"{best} does best, by stamps around DIASources: purity {row['purity']:.3f}" in text
     assert f"completeness {row['completeness']:.3f} ({row['completeness_lo']:.3f} to" in text
+    assert "Variables lost: real variable sources" in text
     without = (row["tp"] + row["fn"]) / 2
     sent = row["fn"] / 2
     assert f"would send {without:.1f} alerts that a cosmic ray is in if nothing were done" in text
@@ -279,7 +276,7 @@ def test_telling_figures_come_first(tmp_path: Path) -> None:
     pairs = {("a", "b"): 0, ("a", "c"): 2, ("b", "a"): 5}
     with make_study(tmp_path / "repo") as butler:
         counts = [{"first": a, "second": b, "n_stamps": n} for (a, b), n in pairs.items()]
-        put(butler, "cr_instrument_disagreement_counts", Table(rows=counts), ("instrument",))
+        put(butler, "cr_instrument_disagreement_counts", Table(rows=counts))
         for name in ("masks_one_other", *(f"disagreements_{a}_{b}" for a, b in [*pairs, ("b", "c")])):
             for visit in (1, 2):
                 put_plot(butler, f"cr_plot_{name}", visit=visit, detector=0)
@@ -288,6 +285,20 @@ def test_telling_figures_come_first(tmp_path: Path) -> None:
     titles = [title.split(": ", 1)[1] for title in titles if "detector 0" in title]
     names = ("one_other", "b_a", "a_c", "b_c")
     assert titles == [f"{name}: visit {visit}, detector 0" for visit in (1, 2) for name in names]
+
+
+def test_counts_against_truth_come_first() -> None:
+    (entry,) = [table for section in SECTIONS for table in section.tables if table.title == "Counts by place"]
+    rows = Table({"reference": ["a", "truth", "b", "truth"], "n": [1, 2, 3, 4]})
+    assert entry.rows(rows)["n"].tolist() == [2, 4, 1, 3]
+
+
+def test_nothing_is_explained_that_is_not_there(tmp_path: Path) -> None:
+    """Without a table of costs, no variables are lost that are known."""
+    with make_study(tmp_path / "repo") as butler:
+        text = write_report(butler, read_study(butler, RUN), tmp_path / "page").read_text()
+    assert "Withheld: alerts a visit" in text
+    assert "Variables lost:" not in text
 
 
 def test_no_variables_are_known() -> None:

@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lsst.meas.cosmicrays.comparison import stamp_threshold_table
-from lsst.meas.cosmicrays.report.stamp_gallery import GAP, PANEL, GalleryStamp, plot_stamp_gallery
+from lsst.meas.cosmicrays.report.gallery_stamp import GalleryStamp
+from lsst.meas.cosmicrays.report.stamp_gallery import GAP, PANEL, plot_stamp_gallery
 from lsst.meas.cosmicrays.report.study_figures import (
     F1_STEPS,
     PLACES,
@@ -197,6 +198,8 @@ def test_costs_stand_beside() -> None:
             costs[name + end] = value
     figure = plot_label_cost(costs)
     assert [[text.get_text() for text in panel.texts] for panel in figure.axes] == [["1/4"], ["0/0"], ["2/3"]]
+    titles = [panel.get_title() for panel in figure.axes]
+    assert [title.endswith(": there are none") for title in titles] == [False, True, False]
     assert figure.axes[0].get_xlim()[1] == pytest.approx(0.275)
     assert draw(figure).std() > 0
 

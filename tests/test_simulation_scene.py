@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pydantic
 import pytest
@@ -275,6 +277,35 @@ def test_bright_star_saturates_and_bleeds() -> None:
     height, width = np.ptp(np.nonzero(saturated), axis=1) + 1
     assert width < 15
     assert height > 2 * width
+
+
+def test_stars_of_the_table_are_the_light_of_the_image() -> None:
+    """Drawn from the table, they leave only what is fainter than its limit."""
+    config = small(
+        seeing=0.6,
+        psf_variation=0.0,
+        crowding=3.0,
+        noise=False,
+        cr_rate=0.0,
+        seed=6,
+        **QUIET | {"registration_error": 0.3},
+    )
+    detector = simulate_detector(config, 1, 0)
+    stars = detector.stars
+    assert len(stars) > 3
+    sigma = 0.6 / 0.168 / 2.3548
+    limit = 10 * math.sqrt(4 * math.pi * sigma**2 * (config.sky_electrons + 4.5**2))
+    assert stars["flux"].min() == pytest.approx(limit, rel=1.0)
+    assert stars["flux"].min() >= limit * 0.999
+    drawn = np.zeros(config.shape, np.float32)
+    profile = make_psf(np.random.default_rng(1), config.shape, 0.6 / 0.168, 0.0)
+    draw_sources(drawn, profile, *(stars[name].value for name in ("x", "y", "flux")), 0.01)
+    image = detector.visit_image.image.array - drawn
+    image[detector.visit_image.mask.get("SATURATED")] = 0.0
+    faintest = np.zeros(SHAPE, np.float32)
+    draw_sources(faintest, profile, np.array([100.0]), np.array([150.0]), np.array([limit]), 0.01)
+    assert drawn.max() > 3 * faintest.max()
+    assert image.max() < 1.5 * faintest.max()
 
 
 def test_variables_are_where_the_table_says(simulated: SimulatedDetector) -> None:

@@ -84,6 +84,7 @@ def test_what_is_read_is_what_was_simulated(repository: Path) -> None:
     for name, table in {
         "cr_truth_catalog": expected.cosmic_rays,
         "variable_truth_catalog": expected.variables,
+        "star_catalog": expected.stars,
     }.items():
         assert butler.get(name, data_id).pformat() == table.pformat()
 

@@ -422,6 +422,7 @@ def test_figure(make_image: Callable[..., VisitImage], charge: np.ndarray, refer
     assert figure.axes[0].get_xlim() == (1.0, 10.0)
     low, high = figure.axes[1].get_xlim()
     assert 1.0 <= low < min(optima) <= max(optima) < high <= 10.0
+    assert "16 to 84 % of the optima of single detectors" in figure.get_suptitle()
     figure.savefig(io.BytesIO())
 
 

@@ -22,7 +22,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtrc
-from skimage.transform import hough_line
 
 _N_SECTIONS = 8
 
@@ -205,7 +204,16 @@ def _angles(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
 @lru_cache(maxsize=2)
 def _blocks_of_lines(shape: tuple[int, int]) -> npt.NDArray[np.int64]:
     """Return how many blocks lie on each line."""
-    return hough_line(np.ones(shape, dtype=bool), _angles(shape))[0].astype(np.int64)
+    return _transform(np.ones(shape, dtype=bool))[0]
+
+
+def _transform(blocks: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Count blocks on lines, and return the distances of these lines."""
+    # Most processes of a pipeline find no trails, and need not import it.
+    from skimage.transform import hough_line
+
+    votes, _, distances = hough_line(blocks, _angles(blocks.shape))
+    return votes.astype(np.int64), distances
 
 
 def _likely_lines(
@@ -213,8 +221,7 @@ def _likely_lines(
 ) -> Iterator[TrailLine]:
     """Return the lines that chance hardly makes, the most certain first."""
     angles = _angles(occupied.shape)
-    votes, _, distances = hough_line(occupied, angles)
-    votes = votes.astype(np.int64)
+    votes, distances = _transform(occupied)
     n_blocks = _blocks_of_lines(occupied.shape)
     elsewhere = float(occupied.mean())
     long_enough = n_blocks >= max(settings.min_length / block, 4.0)

@@ -134,7 +134,7 @@ def plot_mask_pair(
     for mask, colour, width in ((first, BLUE, 2.2), (second, ORANGE, 1.0)):
         _outline(outlined, mask[window], window, colour, width)
     plain.set_title("where they differ most", fontsize=9)
-    outlined.set_title("outlines of both", fontsize=9)
+    outlined.set_title(f"outlines: {names[0]} (blue),\n{names[1]} (orange)", fontsize=9)
     counts = np.bincount(codes.ravel(), minlength=4)
     figure.legend(
         handles=[
@@ -149,6 +149,8 @@ def plot_mask_pair(
     )
     for panel in (whole, plain, outlined):
         panel.tick_params(labelsize=8)
+        panel.set_xlabel("x (pixels)", fontsize=8)
+    whole.set_ylabel("y (pixels)", fontsize=8)
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     return figure
 

@@ -12,21 +12,15 @@
 
 from __future__ import annotations
 
-__all__ = ["GROUPS", "plot_interpolation_examples"]
+__all__ = ["plot_interpolation_examples"]
 
 import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from .stamp_gallery import GalleryStamp, plot_stamp_gallery
-
-GROUPS = {
-    "vanished": "DIASources that vanish when cosmic rays are interpolated over",
-    "remaining": "DIASources that remain, or pieces of them, although cosmic rays were interpolated over",
-    "new": "New DIASources, that are there only after cosmic rays were interpolated over",
-    "object_and_cr": "Stamps with both an OBJECT (after interpolation) and a cosmic ray (before)",
-}
-"""Groups of examples, and their titles."""
+from .gallery_stamp import GalleryStamp
+from .interpolation_groups import GROUPS
+from .stamp_gallery import plot_stamp_gallery
 
 MASKS = {"mask_interpolated": "interpolated over", "mask_object": "OBJECT (detected after)"}
 

@@ -178,6 +178,9 @@ def plot_upset(combinations: Table, names: list[str], *, most: int = 24) -> Figu
     places = np.arange(len(drawn))
     bars.bar(places, drawn["n"], color=BLUE, width=0.7)
     bars.set_yscale("log")
+    if len(drawn):
+        # The smallest has a height, too.
+        bars.set_ylim(bottom=0.6 * float(np.min(drawn["n"])))
     bars.set_ylabel("pixels")
     bars.tick_params(labelbottom=False, bottom=False)
     bars.grid(axis="y", color="0.9")
@@ -238,7 +241,9 @@ def plot_completeness(completeness: Table) -> Figure:
         handles.clear()
         for number, name in enumerate(names):
             rows = known[(known["variable"] == variable) & (known["detection"] == name)]
-            shift = 0.5 + 0.6 * ((number + 0.5) / len(names) - 0.5)
+            # A little apart, lest they hide each other; farther, lines would
+            # seem to be shifted.
+            shift = 0.5 + 0.25 * ((number + 0.5) / len(names) - 0.5)
             places = np.array([edges.index(float(low)) for low in rows["low"]], float) + shift
             again = number // len(COLOURS)
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[(number + 3 * again) % len(MARKERS)]

@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 from astropy.table import Row, Table
 
-from .stamp_gallery import GalleryStamp
+from .gallery_stamp import GalleryStamp
 
 
 class Readable(Protocol):
@@ -69,7 +69,7 @@ def read_stamps[Key](
 
     Returns
     -------
-    stamps : `dict` [any, `.stamp_gallery.GalleryStamp`]
+    stamps : `dict` [any, `.gallery_stamp.GalleryStamp`]
         Images and masks, by the same keys.
     """
     by_detector: dict[int, dict[Key, WantedStamp]] = {}

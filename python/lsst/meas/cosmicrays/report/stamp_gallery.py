@@ -12,10 +12,9 @@
 
 from __future__ import annotations
 
-__all__ = ["GalleryStamp", "plot_cutouts", "plot_stamp_gallery"]
+__all__ = ["plot_cutouts", "plot_stamp_gallery"]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from .gallery_stamp import GalleryStamp
+
 # Okabe & Ito's colours, which colour-blind people tell apart.
 OUTLINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 PANELS = ("template", "science", "difference", "own stretch")
@@ -34,50 +35,6 @@ PANELS = ("template", "science", "difference", "own stretch")
 PANEL, GAP, MARGIN, TITLE, HEADER, CAPTION, LEGEND, LEGEND_ROW = 0.84, 0.04, 0.12, 0.34, 0.16, 0.34, 0.3, 0.15
 GROUP = len(PANELS) * PANEL + (len(PANELS) - 1) * GAP
 COLUMN_GAP = 0.2
-
-
-@dataclass(frozen=True)
-class GalleryStamp:
-    """One stamp of a gallery.
-
-    Raises
-    ------
-    ValueError
-        Raised if the images and masks are not squares of one size.
-    """
-
-    template: npt.NDArray[np.float32] | None
-    """Template, float32 ``(n, n)``, NaN beyond the edge of the image; `None`
-    where there is none (`numpy.ndarray`).
-    """
-
-    science: npt.NDArray[np.float32] | None
-    """Science image, the same (`numpy.ndarray`)."""
-
-    difference: npt.NDArray[np.float32] | None
-    """Difference image, the same (`numpy.ndarray`)."""
-
-    masks: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    """Masks to outline by name, bool ``(n, n)`` (`~collections.abc.Mapping`).
-    """
-
-    caption: str = ""
-    """What is written below the stamp: one line (`str`)."""
-
-    truth: str | None = None
-    """What the source truly is, where that is known (`str`)."""
-
-    def __post_init__(self) -> None:
-        shapes = {array.shape for array in (*self.images, *self.masks.values()) if array is not None}
-        if any(len(shape) != 2 or shape[0] != shape[1] for shape in shapes) or len(shapes) > 1:
-            raise ValueError(
-                f"Images and masks of a stamp must be squares of one size, not {sorted(shapes)}."
-            )
-
-    @property
-    def images(self) -> tuple[npt.NDArray[np.float32] | None, ...]:
-        """Template, science and difference (`tuple`)."""
-        return self.template, self.science, self.difference
 
 
 def plot_stamp_gallery(stamps: Sequence[GalleryStamp], *, title: str, n_columns: int = 2) -> Figure:

@@ -200,7 +200,7 @@ def plot_label_cost(costs: Table) -> Figure:
             panel.text(
                 1.03, place, f"{n}/{total}", fontsize=7, va="center", transform=panel.get_yaxis_transform()
             )
-        panel.set_title(title, fontsize=9)
+        panel.set_title(title if np.any(costs[every] > 0) else f"{title}: there are none", fontsize=9)
     _name_rows(panels[0], names)
     n_visits = int(np.max(costs["n_visits"], initial=0))
     figure.supxlabel(f"share, with 95 % interval; stamps of {n_visits} visit(s) beside", fontsize=8)

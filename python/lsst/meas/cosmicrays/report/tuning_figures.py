@@ -83,7 +83,8 @@ def plot_tuning(total: Table, optimum: Table) -> Figure:
     n_detectors = int(first["n_detectors"])
     figure.suptitle(
         f"{first['finder']} on {first['kind']} images, tuned on {n_detectors} "
-        f"detector{'s' if n_detectors > 1 else ''}",
+        f"detector{'s' if n_detectors > 1 else ''}"
+        + (" (bars above: 16 to 84 % of the optima of single detectors)" if n_detectors > 1 else ""),
         fontsize=10,
     )
     figure.tight_layout(rect=(0, 0.65 / figure.get_figheight(), 1, 1))

@@ -15,6 +15,7 @@ from __future__ import annotations
 __all__ = ("SimulatedDetector", "describe_visit", "simulate_detector")
 
 import dataclasses
+import math
 
 import astropy.time
 import astropy.units as u
@@ -27,6 +28,7 @@ from lsst.images.psfs import PointSpreadFunction
 
 from ..engines.background import median_background
 from ..engines.morphological import TooManyCosmicRaysError, find_cosmic_rays
+from ..engines.psf import SIGMA_TO_FWHM
 from ..instruments import DetectorDescription, InstrumentDescription, make_tan_wcs
 from ..repository import VisitDescription
 from ..visit_images import make_visit_image
@@ -44,6 +46,9 @@ _CADENCE = 900.0 * u.s
 
 # Planes of pixels that the default finder does not start from.
 _BAD = ("BAD", "SATURATED", "INTERPOLATED", "NO_DATA")
+
+# Least signal to noise of a star that counts as one.
+_STAR_SIGNIFICANCE = 10.0
 
 # What random numbers are for: streams that do not touch each other.
 _SKY, _DEFECTS, _TEMPLATE, _CHANGES, _COSMIC_RAYS, _SCIENCE, _VISIT_PSF, _TEMPLATE_PSF = range(8)
@@ -67,6 +72,8 @@ class SimulatedDetector:
     variables : `astropy.table.Table`
         What changed in the sky: id, x, y, ra, dec, flux in the template,
         delta_flux, and kind: ``variable``, ``transient`` or ``moving``.
+    stars : `astropy.table.Table`
+        Stars that can be seen, also just off the detector: x, y, flux.
     """
 
     visit_image: VisitImage
@@ -74,6 +81,7 @@ class SimulatedDetector:
     charge: Image
     cosmic_rays: Table
     variables: Table
+    stars: Table
 
 
 def describe_visit(config: SimulationConfig, visit: int) -> VisitDescription:
@@ -181,6 +189,7 @@ def simulate_detector(config: SimulationConfig, visit: int, detector: int) -> Si
         charge=Image(charge, bbox=description.bbox, unit=u.electron),
         cosmic_rays=cosmic_rays,
         variables=_variable_table(config, sky, changes, wcs),
+        stars=_star_table(config, sky, changes),
     )
 
 
@@ -288,4 +297,18 @@ def _variable_table(
     table["ra"], table["dec"] = sky_position.T * u.deg
     table["flux"], table["delta_flux"] = flux * u.electron, delta * u.electron
     table["kind"] = np.concatenate([np.full(len(part[0]), part[4], dtype="U9") for part in parts])
+    return table
+
+
+def _star_table(config: SimulationConfig, sky: SkyCatalog, changes: VisitChanges) -> Table:
+    """Return the stars that stand out from the noise of a visit."""
+    sigma = config.seeing / config.camera.pixel_scale / SIGMA_TO_FWHM
+    # Pixels whose noise enters a flux that is measured with a Gaussian PSF.
+    n_pixels = 4.0 * math.pi * sigma**2
+    noise = math.sqrt(n_pixels * (config.sky_electrons + config.camera.read_noise**2))
+    flux = sky.flux + changes.delta_flux
+    seen = sky.is_star & (flux >= _STAR_SIGNIFICANCE * noise)
+    table = Table()
+    table["x"], table["y"] = (sky.x + changes.dx)[seen] * u.pix, (sky.y + changes.dy)[seen] * u.pix
+    table["flux"] = flux[seen] * u.electron
     return table

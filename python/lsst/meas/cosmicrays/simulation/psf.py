@@ -24,7 +24,6 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-import galsim
 import numpy as np
 import scipy.fft
 import scipy.ndimage
@@ -177,6 +176,8 @@ def make_psf(
 
 def _moffat(fwhm: float, g1: float, g2: float) -> np.ndarray:
     """Draw a Moffat profile convolved with the pixel."""
+    import galsim
+
     profile = galsim.Moffat(beta=_MOFFAT_BETA, fwhm=fwhm).shear(g1=g1, g2=g2)
     n = 2 * DRAWING_RADIUS * OVERSAMPLING + 1
     pixelated = galsim.Convolve(profile, galsim.Pixel(1.0))
@@ -201,6 +202,7 @@ def make_piff_psf(psf: SpatialProfile, bbox: Box) -> PiffWrapper:
         are; two points per pixel where the PSF is too narrow for one.
     """
     # Half a second, which each process of a pipeline would pay for.
+    import galsim
     import piff
 
     points_per_pixel = 1 if psf.fwhm >= 3.0 else 2

@@ -50,6 +50,7 @@ DATASET_TYPES: dict[str, str] = {
     "cr_truth_charge": "ImageV2",
     "cr_truth_catalog": "ArrowAstropy",
     "variable_truth_catalog": "ArrowAstropy",
+    "star_catalog": "ArrowAstropy",
 }
 """Storage class of each dataset type that is made (`dict`)."""
 
@@ -227,7 +228,11 @@ def _make_product(config: SimulationConfig, visit: int, detector: int, staging: 
     for name, (image, compression) in images.items():
         files[name] = Path(staging) / f"{name}_{visit}_{detector}.fits"
         image.write(str(files[name]), compression_options=compression)
-    tables = {"cr_truth_catalog": simulated.cosmic_rays, "variable_truth_catalog": simulated.variables}
+    tables = {
+        "cr_truth_catalog": simulated.cosmic_rays,
+        "variable_truth_catalog": simulated.variables,
+        "star_catalog": simulated.stars,
+    }
     return _Product(visit, detector, files, tables, time.monotonic() - start)
 
 

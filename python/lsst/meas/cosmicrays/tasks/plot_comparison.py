@@ -21,8 +21,6 @@ from astropy.table import Table
 from lsst.pipe.base import NoWorkFound, PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 from lsst.pipe.base.connectionTypes import Input, Output
 
-from ..report.figures import plot_rates
-
 
 class PlotComparisonConnections(
     PipelineTaskConnections,
@@ -74,6 +72,9 @@ class PlotComparisonTask(PipelineTask):
         lsst.pipe.base.NoWorkFound
             Raised if nothing was compared with the reference.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.figures import plot_rates
+
         reference = self.config.connections.reference
         if reference not in set(confusion["reference"]):
             raise NoWorkFound(f"Nothing was compared with {reference!r}.")

@@ -36,7 +36,6 @@ from lsst.pipe.base import (
 
 from ..comparison import choose_disagreements
 from ..report.stamp_cutouts import WantedStamp, describe_truth, read_stamps
-from ..report.stamp_gallery import plot_stamp_gallery
 from .connections import VISIT, plot_output, table_input
 from .study_connections import stamp_images_input
 
@@ -152,6 +151,9 @@ class PlotDisagreementsTask(PipelineTask):
         lsst.pipe.base.NoWorkFound
             Raised if no detector has cutouts.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.stamp_gallery import plot_stamp_gallery
+
         if not stampImages:
             raise NoWorkFound("There are no stamp images: set doStampImages of CompareCosmicRaysTask.")
         shown = disagreements[np.isin(disagreements["detector"], list(stampImages))]

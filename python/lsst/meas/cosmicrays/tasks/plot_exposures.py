@@ -25,7 +25,6 @@ from lsst.pipe.base import PipelineTask, PipelineTaskConfig, PipelineTaskConnect
 from lsst.pipe.base.connectionTypes import Input
 
 from ..images import COSMIC_RAY, WorkingImageConfig, read_image, read_mask
-from ..report.exposure_figures import plot_exposures, plot_stamp_places
 from .connections import DETECTOR, mask_input, plot_output, table_input
 
 _IMAGES = {
@@ -106,6 +105,9 @@ class PlotExposuresTask(PipelineTask):
             With ``plot`` and ``plotPlaces`` (`matplotlib.figure.Figure`); no
             ``plotPlaces`` without a mask.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.exposure_figures import plot_exposures, plot_stamp_places
+
         given = {
             "templateImage": templateImage,
             "scienceImage": scienceImage,

@@ -32,7 +32,7 @@ from lsst.pipe.base import (
     Struct,
 )
 
-from ..report.interpolation_figures import GROUPS, plot_interpolation_examples
+from ..report.interpolation_groups import GROUPS
 from .connections import VISIT, plot_output, table_input
 
 
@@ -90,6 +90,9 @@ class PlotInterpolationTask(PipelineTask):
         result : `lsst.pipe.base.Struct`
             A `matplotlib.figure.Figure` for each output connection.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.interpolation_figures import plot_interpolation_examples
+
         best: dict[str, Table | None] = dict.fromkeys(GROUPS)
         for visit, detector, table in stampImages:
             table["visit"], table["detector"] = visit, detector

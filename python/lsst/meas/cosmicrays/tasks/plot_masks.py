@@ -28,7 +28,6 @@ from lsst.pipe.base import (
 from lsst.pipe.base.connectionTypes import Input
 
 from ..images import WorkingImageConfig, read_image, read_mask
-from ..report.figures import plot_mask_pair
 from .connections import DETECTOR, mask_input, plot_output
 
 
@@ -118,6 +117,9 @@ class PlotMasksTask(PipelineTask):
         lsst.pipe.base.NoWorkFound
             Raised if there is no mask but the first.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.figures import plot_mask_pair
+
         first = self.config.connections.first
         drawn = {"plot": (self.config.connections.second, secondMask)}
         drawn |= {f"plot_{other}": (other, masks.get(f"mask_{other}")) for other in self.config.others}

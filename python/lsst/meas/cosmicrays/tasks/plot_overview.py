@@ -15,11 +15,10 @@ from __future__ import annotations
 __all__ = ["PlotOverviewConfig", "PlotOverviewConnections", "PlotOverviewTask"]
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from astropy.table import Table
-from matplotlib.figure import Figure
 
 from lsst.pex.config import Field
 from lsst.pipe.base import (
@@ -41,14 +40,10 @@ from ..comparison import (
     read_bits,
     region_table,
 )
-from ..report.overview_figures import (
-    plot_completeness,
-    plot_distributions,
-    plot_focal_plane,
-    plot_run_times,
-    plot_upset,
-)
 from .connections import INSTRUMENT, VISIT, plot_output, table_input, table_output
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHAPES = ("is_reference", "n_pixels", "length", "charge")
 
@@ -160,6 +155,14 @@ class PlotOverviewTask(PipelineTask):
             A table or figure for each output connection; `None` where there
             is nothing to show.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.overview_figures import (
+            plot_completeness,
+            plot_distributions,
+            plot_run_times,
+            plot_upset,
+        )
+
         names = _names(detections)
         bits = {
             bit.name: number for number, bit in enumerate(read_bits(detections)) if bit.role is Role.DETECTION
@@ -183,6 +186,8 @@ class PlotOverviewTask(PipelineTask):
 
     def _draw_maps(self, focal_plane: Table) -> tuple[Figure | None, Figure]:
         """Draw density and disagreement; no density of an unknown mask."""
+        from ..report.overview_figures import plot_focal_plane
+
         templates: Any = self.config.connections
         n_visits = int(np.max(focal_plane["n_visits"]))
         visits = f"{n_visits} visit{'s' if n_visits > 1 else ''}"

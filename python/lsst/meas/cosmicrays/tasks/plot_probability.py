@@ -21,7 +21,6 @@ from astropy.table import Table
 from lsst.pex.config import Field
 from lsst.pipe.base import NoWorkFound, PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 
-from ..report.probability_figures import plot_precision_recall
 from .connections import INSTRUMENT, plot_output, table_input
 
 
@@ -76,6 +75,9 @@ class PlotProbabilityTask(PipelineTask):
         lsst.pipe.base.NoWorkFound
             Raised if no probability was compared with that truth.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.probability_figures import plot_precision_recall
+
         if self.config.reference not in set(summary["reference"]):
             raise NoWorkFound(f"No probability was compared with {self.config.reference!r}.")
         return Struct(plot=plot_precision_recall(curve, summary, self.config.reference))

@@ -36,7 +36,6 @@ from lsst.pipe.base import (
 
 from ..comparison import STAMP_THRESHOLDS, sample_stamps, stamps_by_pixels
 from ..report.stamp_cutouts import WantedStamp, describe_truth, read_stamps
-from ..report.stamp_gallery import plot_stamp_gallery
 from .connections import VISIT, plot_output, table_input
 from .study_connections import stamp_images_input
 
@@ -134,6 +133,9 @@ class PlotStampGalleriesTask(PipelineTask):
             Raised if no detector has cutouts, or none of the detections has
             stamps.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.stamp_gallery import plot_stamp_gallery
+
         if not stampImages:
             raise NoWorkFound("There are no stamp images: set doStampImages of CompareCosmicRaysTask.")
         shown = stamps[np.isin(stamps["detector"], list(stampImages))]

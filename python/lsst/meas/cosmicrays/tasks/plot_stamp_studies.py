@@ -21,12 +21,6 @@ from astropy.table import Table
 from lsst.pex.config import Field
 from lsst.pipe.base import NoWorkFound, PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 
-from ..report.study_figures import (
-    plot_label_cost,
-    plot_places,
-    plot_stamp_distribution,
-    plot_stamp_thresholds,
-)
 from .connections import INSTRUMENT, plot_output, table_input
 
 
@@ -85,6 +79,14 @@ class PlotStampStudiesTask(PipelineTask):
         lsst.pipe.base.NoWorkFound
             Raised if nothing was compared with the reference.
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.study_figures import (
+            plot_label_cost,
+            plot_places,
+            plot_stamp_distribution,
+            plot_stamp_thresholds,
+        )
+
         references = [str(name) for name in places["reference"]]
         reference = self.config.reference or (
             "truth" if "truth" in references else next(iter(references), "")

@@ -20,7 +20,6 @@ from astropy.table import Table
 
 from lsst.pipe.base import PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 
-from ..report.study_figures import plot_trail_rates
 from .connections import INSTRUMENT, plot_output, table_input
 
 
@@ -57,4 +56,7 @@ class PlotTrailStudiesTask(PipelineTask):
         result : `lsst.pipe.base.Struct`
             With ``plot`` (`matplotlib.figure.Figure`).
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.study_figures import plot_trail_rates
+
         return Struct(plot=plot_trail_rates(trailRates))

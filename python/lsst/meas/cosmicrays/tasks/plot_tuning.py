@@ -20,7 +20,6 @@ from astropy.table import Table
 
 from lsst.pipe.base import PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 
-from ..report.tuning_figures import plot_tuning
 from .connections import INSTRUMENT, plot_output, table_input
 
 
@@ -58,4 +57,7 @@ class PlotTuningTask(PipelineTask):
         result : `lsst.pipe.base.Struct`
             With ``plot`` (`matplotlib.figure.Figure`).
         """
+        # Only when something is drawn: matplotlib takes long to import.
+        from ..report.tuning_figures import plot_tuning
+
         return Struct(plot=plot_tuning(total, optimum))

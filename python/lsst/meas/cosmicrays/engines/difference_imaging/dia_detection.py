@@ -20,7 +20,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.lib.recfunctions
 import scipy.ndimage
-import sep
 
 from ..psf import SIGMA_TO_FWHM, gaussian_fwhm
 from .difference_planes import border
@@ -220,6 +219,8 @@ def _point_source_fluxes(
 
 def _extract(snr: np.ndarray, missing: np.ndarray, threshold: float) -> _Extraction:
     """Find the groups of pixels above a threshold."""
+    import sep  # Which most processes of a pipeline do not need.
+
     sep.set_extract_pixstack(max(300_000, np.count_nonzero(snr >= threshold) + 10_000))
     objects = sep.extract(
         np.ascontiguousarray(snr),
