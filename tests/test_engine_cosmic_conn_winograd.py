@@ -183,14 +183,14 @@ def test_parts_need_nothing_but_what_covers_them(
     monkeypatch.setattr(blocks._Memory, "take", take_unknown)
     cells = np.zeros((-(-shape[0] // 8), -(-shape[1] // 8)), dtype=bool)
     cells[2, 1] = cells[2, 5] = cells[7, 3] = cells[-1, -1] = True
-    covers = coverage.cover_cells(cells, shape, network.steps)
-    part = network.evaluate_parts(window, covers, [np.zeros((0, 0), dtype=np.float32)] * len(covers))
+    tiles = coverage.cover_cells(cells, shape, network.steps)
+    part = network.evaluate_parts(window, tiles, [np.zeros((0, 0), dtype=np.float32)] * len(tiles))
     wanted = np.kron(cells, np.ones((8, 8), dtype=bool))[: shape[0], : shape[1]]
     # What is around acts on the rounding, which such a network amplifies.
     np.testing.assert_allclose(part[wanted], whole[wanted], atol=2e-3, rtol=0)
     assert np.all(part[~wanted] == 0.0)
-    assert all(0.0 < np.mean(cover.tiles) for cover in covers)
-    assert np.mean(covers[-1].tiles) < 0.1
+    assert all(0.0 < np.mean(some) for some in tiles)
+    assert np.mean(tiles[-1]) < 0.1
 
 
 @pytest.mark.parametrize("depth", [2, 3])
@@ -206,9 +206,9 @@ def test_parts_count_as_often_as_they_are_told(depth: int) -> None:
     whole = network.evaluate(window)
     cells = np.zeros((shape[0] // 8, shape[1] // 8), dtype=bool)
     cells[:8, :8] = True
-    covers = coverage.cover_cells(cells, shape, network.steps)
+    tiles = coverage.cover_cells(cells, shape, network.steps)
     weight = cells * np.float32(cells.size / np.count_nonzero(cells))
-    part = network.evaluate_parts(window, covers, [weight] * len(covers))
+    part = network.evaluate_parts(window, tiles, [weight] * len(tiles))
     np.testing.assert_allclose(part[:64, :64], whole[:64, :64], atol=1e-4, rtol=0)
 
 
@@ -219,23 +219,22 @@ def test_tiles_are_those_that_cells_need(depth: int) -> None:
     shape = (92 if depth == 2 else 96, 64)
     cells = np.zeros((12, 8), dtype=bool)
     cells[3, 2] = cells[4, 6] = cells[11, 7] = True
-    for step, cover in zip(steps, coverage.cover_cells(cells, shape, steps), strict=True):
-        needed = np.zeros([4 * size for size in cover.tiles.shape], dtype=bool)
+    for step, tiles in zip(steps, coverage.cover_cells(cells, shape, steps), strict=True):
+        needed = np.zeros([4 * size for size in tiles.shape], dtype=bool)
         for y, x in np.argwhere(cells):
             top, left = y * step.side, x * step.side
             length = step.side + 2 * step.margin
             needed[top : top + length, left : left + length] = True
         ny, nx = step.shape(shape)
         needed[ny:], needed[:, nx:] = False, False
-        ny, nx = cover.tiles.shape
-        np.testing.assert_array_equal(cover.tiles, needed.reshape(ny, 4, nx, 4).any(axis=(1, 3)))
-        assert not np.any(cover.rim & cover.tiles)
+        ny, nx = tiles.shape
+        np.testing.assert_array_equal(tiles, needed.reshape(ny, 4, nx, 4).any(axis=(1, 3)))
     whole = coverage.cover_whole(shape, steps)
     assert coverage.evaluation_cost(whole, Architecture(hidden=16, depth=depth, norm="group")) == 1.0
     everything = coverage.cover_cells(np.ones_like(cells), shape, steps)
-    for some, other in zip(whole, everything, strict=True):
-        np.testing.assert_array_equal(some.tiles, other.tiles)
-        np.testing.assert_array_equal(some.rim, other.rim)
+    for some, other, rim in zip(whole, everything, coverage.find_rims(whole, steps), strict=True):
+        np.testing.assert_array_equal(some, other)
+        assert not np.any(rim)
 
 
 @settings(deadline=None, max_examples=50)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import winograd
-from .coverage import CELL_SIDE, Convolution, Coverage, convolutions, cover_whole
+from .coverage import CELL_SIDE, Convolution, convolutions, cover_whole, find_rims
 from .network import NORM_EPSILON, Architecture, batch_normalisation
 from .winograd import Features, Sums
 
@@ -108,7 +108,7 @@ class WinogradNetwork:
         return self.evaluate_parts(window, cover_whole(shape, self.steps), [weight] * len(self.steps))
 
     def evaluate_parts(
-        self, window: np.ndarray, covers: list[Coverage], weights: list[np.ndarray]
+        self, window: np.ndarray, tiles: list[np.ndarray], weights: list[np.ndarray]
     ) -> np.ndarray:
         """Return the probability of some of the pixels of a tile.
 
@@ -116,8 +116,8 @@ class WinogradNetwork:
         ----------
         window : `numpy.ndarray` [`float32`]
             The tile and what is around it, shape (ny, nx).
-        covers : `list` [`Coverage`]
-            What to compute of each convolution.
+        tiles : `list` [`numpy.ndarray`]
+            For each convolution, which tiles of 4x4 pixels to compute.
         weights : `list` [`numpy.ndarray`]
             For each convolution, how often each cell is to count in the
             statistics (float32).  Those that count have to be computed.
@@ -128,7 +128,7 @@ class WinogradNetwork:
             Shape (ny - 2 reach, nx - 2 reach); 0 where it was not computed.
         """
         with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
-            return _Evaluation(self._weights, self._memory, pool, self.threads, covers, weights).run(window)
+            return _Evaluation(self._weights, self._memory, pool, self.threads, tiles, weights).run(window)
 
 
 class _Weights:
@@ -206,10 +206,8 @@ class _Evaluation:
         What runs jobs.
     threads : `int`
         How many threads it has.
-    covers : `list` [`Coverage`]
-        What to compute of each convolution.
-    cell_weights : `list` [`numpy.ndarray`]
-        What counts in the statistics of each convolution.
+    tiles, cell_weights : `list` [`numpy.ndarray`]
+        What to compute, and to count, of each convolution.
     """
 
     def __init__(
@@ -218,14 +216,15 @@ class _Evaluation:
         memory: _Memory,
         pool: concurrent.futures.ThreadPoolExecutor,
         threads: int,
-        covers: list[Coverage],
+        tiles: list[np.ndarray],
         cell_weights: list[np.ndarray],
     ) -> None:
         self._weights = weights
         self._memory = memory
         self._pool = pool
         self._threads = threads
-        self._covers = covers
+        self._tiles = tiles
+        self._rims = find_rims(tiles, weights.steps)
         self._cell_weights = cell_weights
         self._tile_shape = (0, 0)
         if not weights.architecture.uses_tile_statistics:
@@ -390,14 +389,14 @@ class _Evaluation:
 
     def _jobs(self, step: int) -> list[np.ndarray]:
         """Divide the tiles of a convolution into jobs."""
-        return np.array_split(np.argwhere(self._covers[step].tiles), JOBS_PER_THREAD * self._threads)
+        return np.array_split(np.argwhere(self._tiles[step]), JOBS_PER_THREAD * self._threads)
 
     def _clear_rim(self, step: int, values: np.ndarray, side: int = winograd.TILE) -> None:
         """Define what will be read but is not computed.
 
         Tiles may be larger or smaller in features made from the convolution.
         """
-        winograd.clear(values, side, np.argwhere(self._covers[step].rim))
+        winograd.clear(values, side, np.argwhere(self._rims[step]))
 
     def _run(self, job: Callable[[int], None], n_jobs: int) -> None:
         """Run jobs; each thread takes the next one when it is done."""

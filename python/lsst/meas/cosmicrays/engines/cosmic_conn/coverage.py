@@ -20,13 +20,13 @@ from __future__ import annotations
 __all__ = [
     "CELL_SIDE",
     "Convolution",
-    "Coverage",
     "add_ranges",
     "cell_areas",
     "convolutions",
     "cover_cells",
     "cover_whole",
     "evaluation_cost",
+    "find_rims",
 ]
 
 import dataclasses
@@ -133,18 +133,7 @@ def convolutions(architecture: Architecture) -> list[Convolution]:
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Coverage:
-    """What to compute of one convolution."""
-
-    tiles: np.ndarray
-    """Which tiles of 4x4 pixels to compute (bool, two-dimensional)."""
-
-    rim: np.ndarray
-    """Which other tiles are read (bool, two-dimensional)."""
-
-
-def cover_whole(shape: tuple[int, int], steps: list[Convolution]) -> list[Coverage]:
+def cover_whole(shape: tuple[int, int], steps: list[Convolution]) -> list[np.ndarray]:
     """Cover a tile of the image with all of its cells.
 
     Parameters
@@ -156,14 +145,13 @@ def cover_whole(shape: tuple[int, int], steps: list[Convolution]) -> list[Covera
 
     Returns
     -------
-    coverage : `list` [`Coverage`]
-        One element a convolution.
+    tiles : `list` [`numpy.ndarray`]
+        As of `cover_cells`.
     """
-    sizes = [_n_tiles(step.shape(shape)) for step in steps]
-    return [Coverage(np.ones(size, dtype=bool), np.zeros(size, dtype=bool)) for size in sizes]
+    return [np.ones(_n_tiles(step.shape(shape)), dtype=bool) for step in steps]
 
 
-def cover_cells(cells: np.ndarray, shape: tuple[int, int], steps: list[Convolution]) -> list[Coverage]:
+def cover_cells(cells: np.ndarray, shape: tuple[int, int], steps: list[Convolution]) -> list[np.ndarray]:
     """Cover some cells of a tile of the image.
 
     Parameters
@@ -177,30 +165,49 @@ def cover_cells(cells: np.ndarray, shape: tuple[int, int], steps: list[Convoluti
 
     Returns
     -------
-    coverage : `list` [`Coverage`]
-        One element a convolution: what is needed for these cells.
+    tiles : `list` [`numpy.ndarray`]
+        For each convolution, which tiles of 4x4 pixels to compute (bool,
+        two-dimensional).
     """
-    needed = [
-        add_ranges(cells, *(_cells_of_tiles(*sides, step) for sides in zip(cells.shape, size, strict=True)))
-        > 0
-        for step, size in ((step, _n_tiles(step.shape(shape))) for step in steps)
-    ]
-    read = [np.zeros(tiles.shape, dtype=bool) for tiles in needed]
-    for step, tiles in zip(steps, needed, strict=True):
+    tiles = []
+    for step in steps:
+        sizes = _n_tiles(step.shape(shape))
+        ranges = (_cells_of_tiles(*sides, step) for sides in zip(cells.shape, sizes, strict=True))
+        tiles.append(add_ranges(cells, *ranges) > 0)
+    return tiles
+
+
+def find_rims(tiles: list[np.ndarray], steps: list[Convolution]) -> list[np.ndarray]:
+    """Find what is read of each convolution without being computed.
+
+    Parameters
+    ----------
+    tiles : `list` [`numpy.ndarray`]
+        Which tiles are computed, as of `cover_cells`.
+    steps : `list` [`Convolution`]
+        The convolutions.
+
+    Returns
+    -------
+    rims : `list` [`numpy.ndarray`]
+        For each convolution, which other tiles are read (bool).
+    """
+    read = [np.zeros(some.shape, dtype=bool) for some in tiles]
+    for step, some in zip(steps, tiles, strict=True):
         for source in step.sources:
             before = read[source.convolution]
-            ranges = (_readers(*sides, source) for sides in zip(tiles.shape, before.shape, strict=True))
-            before |= add_ranges(tiles, *ranges) > 0
-    return [Coverage(tiles, some & ~tiles) for tiles, some in zip(needed, read, strict=True)]
+            ranges = (_readers(*sides, source) for sides in zip(some.shape, before.shape, strict=True))
+            before |= add_ranges(some, *ranges) > 0
+    return [some & ~computed for some, computed in zip(read, tiles, strict=True)]
 
 
-def evaluation_cost(covers: list[Coverage], architecture: Architecture) -> float:
+def evaluation_cost(tiles: list[np.ndarray], architecture: Architecture) -> float:
     """Return the work for parts of each convolution.
 
     Parameters
     ----------
-    covers : `list` [`Coverage`]
-        What to compute of each convolution.
+    tiles : `list` [`numpy.ndarray`]
+        What to compute, as of `cover_cells`.
     architecture : `Architecture`
         The network.
 
@@ -213,7 +220,7 @@ def evaluation_cost(covers: list[Coverage], architecture: Architecture) -> float
     for n_in, n_out in architecture.layers().values():
         costs += [n * n_out + PIXEL_COST * (n + n_out) for n in (n_in, n_out)]
     some, everything = (
-        sum(cost * count(cover.tiles) for cost, cover in zip(costs, covers, strict=True))
+        sum(cost * count(part) for cost, part in zip(costs, tiles, strict=True))
         for count in (np.count_nonzero, np.size)
     )
     return some / everything
