@@ -495,9 +495,9 @@ def test_sample_of_equal_blocks() -> None:
 
 def test_blocks_with_nothing_to_represent_are_not_drawn() -> None:
     cells = np.ones((9, 8))
-    known = np.zeros((9, 8), dtype=bool)
-    known[:4] = True
-    importance = sampling.rate_blocks(cells, cells, np.ones((9, 8)), known)
+    areas = np.ones((9, 8))
+    areas[:4] = 0.0
+    importance = sampling.rate_blocks(cells, cells, areas)
     assert importance.shape == (5, 4)
     np.testing.assert_array_equal(importance > 0.0, np.arange(5)[:, np.newaxis] >= np.full(4, 2))
     assert not np.any(sampling.choose_blocks(importance, 5).drawn[:2])
@@ -513,7 +513,7 @@ def test_weights_of_cells_stand_for_the_tile(seed: int, size: int, density: floa
     areas = coverage.cell_areas(shape)
     cells = rng.random(areas.shape) < density
     light = rng.pareto(1.0, areas.shape)
-    sample = sampling.choose_blocks(sampling.rate_blocks(light, light, areas, cells), size)
+    sample = sampling.choose_blocks(sampling.rate_blocks(light, light, np.where(cells, 0.0, areas)), size)
     chosen = [cells | sample.cells(cells.shape, 1.0), sample.cells(cells.shape)]
     for around in {step.around for step in steps}:
         weight = sample.weigh(cells, around, areas)

@@ -27,11 +27,12 @@ BLOCK_CELLS = 2
 FAINT_WEIGHT = 0.5
 BRIGHT_WEIGHT = 0.5
 SHARP_WEIGHT = 0.25
+NEIGHBOUR_WEIGHT = 0.5
 POWER_WEIGHT = 0.5
-"""Weights of blocks that are bright or sharp, and of those beside such blocks
-or what is known, in the choice of a sample; the weight of all alike is 1.  The
-last is for the square of light, by which the variances of the first features
-go.  Found by trial on tiles whose statistics were known.
+"""Weights of blocks that are bright, sharp, or beside such blocks, in the
+choice of a sample; the weight of all alike is 1.  The last is for the square
+of light, by which the variances of the first features go.  Found by trial on
+tiles whose statistics were known.
 """
 
 
@@ -112,7 +113,7 @@ def _neighbours(n_cells: int, n_blocks: int, side: int, around: int) -> np.ndarr
     return np.clip([-((side - 1 + around - places) // side), (places + around) // side], 0, n_blocks - 1)
 
 
-def rate_blocks(light: np.ndarray, sharpness: np.ndarray, areas: np.ndarray, known: np.ndarray) -> np.ndarray:
+def rate_blocks(light: np.ndarray, sharpness: np.ndarray, areas: np.ndarray) -> np.ndarray:
     """Return how much blocks matter in the statistics.
 
     Features of a block are strong if it, or a block beside it, is bright or
@@ -123,29 +124,25 @@ def rate_blocks(light: np.ndarray, sharpness: np.ndarray, areas: np.ndarray, kno
     light, sharpness : `numpy.ndarray`
         Mean square of the pixels of each cell, and of their sharpness.
     areas : `numpy.ndarray`
-        The part of each cell that is inside the tile.
-    known : `numpy.ndarray` [`bool`]
-        Cells that are not to be represented.
+        The part of each cell to represent.
 
     Returns
     -------
     importance : `numpy.ndarray`
         One element a block; 0 where there is nothing to represent.
     """
-    left = np.where(known, 0.0, areas)
-    parts = _sum_blocks(left)
+    parts = _sum_blocks(areas)
     importance = _normalised(parts)
     typical = max(float(np.median(light)), np.finfo(float).tiny)
     faint = np.maximum(np.sqrt(np.sqrt(light / typical)) - 1.0, 0.0)
-    for weight, brightness, power in (
-        (FAINT_WEIGHT, faint, 1.0),
-        (BRIGHT_WEIGHT, light, 0.5),
-        (SHARP_WEIGHT, sharpness, 0.5),
+    for weight, amplitude in (
+        (FAINT_WEIGHT, _sum_blocks(areas * faint)),
+        (BRIGHT_WEIGHT, np.sqrt(_sum_blocks(areas * light))),
+        (SHARP_WEIGHT, np.sqrt(_sum_blocks(areas * sharpness))),
     ):
-        own, whole = (_sum_blocks(part * brightness) ** power for part in (left, areas))
-        around = np.where(parts > 0.0, scipy.ndimage.uniform_filter(whole, 3), 0.0)
-        importance += weight * (_normalised(own) + _normalised(around))
-    importance += POWER_WEIGHT * _normalised(_sum_blocks(left * light))
+        neighbours = scipy.ndimage.uniform_filter(amplitude, 3)
+        importance += weight * (_normalised(amplitude) + NEIGHBOUR_WEIGHT * _normalised(neighbours))
+    importance += POWER_WEIGHT * _normalised(_sum_blocks(areas * light))
     return np.where(parts > 0.0, importance, 0.0)
 
 
