@@ -31,6 +31,7 @@ from lsst.meas.cosmicrays.engines.cosmic_conn import (
     load_model,
     sampling,
     screening,
+    selective,
     tiles,
 )
 from lsst.meas.cosmicrays.engines.cosmic_conn.evaluators import OnnxNetwork
@@ -399,6 +400,46 @@ def test_selective_evaluates_what_is_small_or_crowded_whole(ground_imaging: Cosm
     np.testing.assert_array_equal(
         ground_imaging.predict(image, speed="selective"), ground_imaging.predict(image)
     )
+
+
+class RecordingNetwork:
+    """Notes whether a tile is evaluated whole or in parts."""
+
+    def __init__(self, model: CosmicConnModel) -> None:
+        network = model._network
+        self.architecture, self.steps = network.architecture, network.steps
+        self.reach, self.stride = network.reach, network.stride
+        self.asked: list[str] = []
+
+    def evaluate(self, window: np.ndarray) -> np.ndarray:
+        self.asked.append("whole")
+        return np.zeros((window.shape[0] - 2 * self.reach, window.shape[1] - 2 * self.reach))
+
+    def evaluate_parts(
+        self, window: np.ndarray, tiles: list[np.ndarray], weights: list[np.ndarray]
+    ) -> np.ndarray:
+        self.asked.append("parts")
+        part = coverage.evaluation_cost(tiles, self.architecture)
+        assert 0.0 < part <= selective.MOST_WORK
+        return self.evaluate(window)
+
+
+@pytest.mark.parametrize(("n_tracks", "asked"), [(20, ["parts", "whole"]), (3000, ["whole"])])
+def test_crowded_tile_is_known_by_what_is_sharp(
+    ground_imaging: CosmicConnModel, monkeypatch: pytest.MonkeyPatch, n_tracks: int, asked: list[str]
+) -> None:
+    """To find out costs the first test: nothing else is looked at."""
+    network = RecordingNetwork(ground_imaging)
+    looked = []
+    for name in ("find_long_cells", "choose_blocks"):
+        function = getattr(selective, name)
+        monkeypatch.setattr(
+            selective, name, lambda *given, f=function, name=name: (looked.append(name), f(*given))[1]
+        )
+    image = make_field(22, n_stars=20, n_tracks=n_tracks, shape=(1044, 1044)) - np.float32(300.0)
+    selective.SelectiveEvaluator(network).evaluate(image)
+    assert network.asked == asked
+    assert looked == (["find_long_cells", "choose_blocks"] if n_tracks == 20 else [])
 
 
 def test_selective_evaluates_residuals_whole(ground_imaging: CosmicConnModel) -> None:
