@@ -34,7 +34,7 @@ from .screening import (
     measure_sharpness,
 )
 
-SAMPLE_SIZE = 384
+SAMPLE_SIZE = 256
 """How many blocks to sample in a tile."""
 
 MOST_WORK = 0.65
