@@ -98,8 +98,12 @@ class SelectiveEvaluator:
             tiles = cover_cells(cells, shape, steps)
             return self._evaluate_parts(window, tiles, [np.zeros((0, 0), dtype=np.float32)] * len(steps))
         areas = cell_areas(shape)
-        light, *sharpness = (measure_power(part, self.reach, shape) for part in (window, across, down))
-        sample = choose_blocks(rate_blocks(light, sum(sharpness), np.where(cells, 0.0, areas)), SAMPLE_SIZE)
+        light, sharp_across, sharp_down = (
+            measure_power(part, self.reach, shape) for part in (window, across, down)
+        )
+        sample = choose_blocks(
+            rate_blocks(light, sharp_across + sharp_down, np.where(cells, 0.0, areas)), SAMPLE_SIZE
+        )
         tiles = cover_cells(cells | sample.cells(cells.shape), shape, steps)
         weights = {around: sample.weigh(cells, around, areas) for around in {step.around for step in steps}}
         return self._evaluate_parts(window, tiles, [weights[step.around] for step in steps])

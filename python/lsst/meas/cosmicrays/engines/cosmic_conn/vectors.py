@@ -32,7 +32,7 @@ __all__ = [
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
@@ -83,8 +83,8 @@ VECTOR = ir.VectorType(FLOAT, LANES)
 DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
 WORD = ir.IntType(64)
 
-Address = ir.Value
-Number = ir.Value
+Address: TypeAlias = Any
+Number: TypeAlias = Any
 """What instructions are written for."""
 
 
