@@ -32,7 +32,7 @@ __all__ = [
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -83,8 +83,8 @@ VECTOR = ir.VectorType(FLOAT, LANES)
 DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
 WORD = ir.IntType(64)
 
-Address: TypeAlias = Any
-Number: TypeAlias = Any
+type Address = Any
+type Number = Any
 """What instructions are written for."""
 
 
