@@ -31,6 +31,7 @@ from lsst.meas.cosmicrays.engines.cosmic_conn import (
     load_model,
     sampling,
     screening,
+    selective,
     tiles,
 )
 from lsst.meas.cosmicrays.engines.cosmic_conn.evaluators import OnnxNetwork
@@ -401,6 +402,46 @@ def test_selective_evaluates_what_is_small_or_crowded_whole(ground_imaging: Cosm
     )
 
 
+class RecordingNetwork:
+    """Notes whether a tile is evaluated whole or in parts."""
+
+    def __init__(self, model: CosmicConnModel) -> None:
+        network = model._network
+        self.architecture, self.steps = network.architecture, network.steps
+        self.reach, self.stride = network.reach, network.stride
+        self.asked: list[str] = []
+
+    def evaluate(self, window: np.ndarray) -> np.ndarray:
+        self.asked.append("whole")
+        return np.zeros((window.shape[0] - 2 * self.reach, window.shape[1] - 2 * self.reach))
+
+    def evaluate_parts(
+        self, window: np.ndarray, tiles: list[np.ndarray], weights: list[np.ndarray]
+    ) -> np.ndarray:
+        self.asked.append("parts")
+        part = coverage.evaluation_cost(tiles, self.architecture)
+        assert 0.0 < part <= selective.MOST_WORK
+        return self.evaluate(window)
+
+
+@pytest.mark.parametrize(("n_tracks", "asked"), [(20, ["parts", "whole"]), (3000, ["whole"])])
+def test_crowded_tile_is_known_by_what_is_sharp(
+    ground_imaging: CosmicConnModel, monkeypatch: pytest.MonkeyPatch, n_tracks: int, asked: list[str]
+) -> None:
+    """To find out costs the first test: nothing else is looked at."""
+    network = RecordingNetwork(ground_imaging)
+    looked = []
+    for name in ("find_long_cells", "choose_blocks"):
+        function = getattr(selective, name)
+        monkeypatch.setattr(
+            selective, name, lambda *given, f=function, name=name: (looked.append(name), f(*given))[1]
+        )
+    image = make_field(22, n_stars=20, n_tracks=n_tracks, shape=(1044, 1044)) - np.float32(300.0)
+    selective.SelectiveEvaluator(network).evaluate(image)
+    assert network.asked == asked
+    assert looked == (["find_long_cells", "choose_blocks"] if n_tracks == 20 else [])
+
+
 def test_selective_evaluates_residuals_whole(ground_imaging: CosmicConnModel) -> None:
     """A difference of images of unlike seeing has dipoles everywhere."""
     image = make_field(20, n_stars=60, n_tracks=20, shape=(520, 520))
@@ -514,14 +555,16 @@ def test_weights_of_cells_stand_for_the_tile(seed: int, size: int, density: floa
     cells = rng.random(areas.shape) < density
     light = rng.pareto(1.0, areas.shape)
     sample = sampling.choose_blocks(sampling.rate_blocks(light, light, np.where(cells, 0.0, areas)), size)
-    known = coverage.cover_cells(cells | sample.cells(cells.shape, True), shape, steps)
-    drawn = coverage.cover_cells(sample.cells(cells.shape, False), shape, steps)
-    for step, certain, by_chance in zip(steps, known, drawn, strict=True):
-        weight = sample.weigh(step, certain.complete, areas)
+    chosen = [cells | sample.cells(cells.shape, 1.0), sample.cells(cells.shape)]
+    for around in {step.around for step in steps}:
+        weight = sample.weigh(cells, around, areas)
         assert np.sum(weight * areas) == pytest.approx(np.sum(areas), rel=1e-5)
-        assert np.all(weight[~certain.complete & ~by_chance.complete] == 0.0)
-        if np.any(weight[~certain.complete] > 0.0):
-            np.testing.assert_allclose(weight[certain.complete], 1.0, rtol=1e-5)
+        certain, drawn = (
+            scipy.ndimage.binary_dilation(some, np.ones((2 * around + 1, 2 * around + 1))) for some in chosen
+        )
+        assert np.all(weight[~certain & ~drawn] == 0.0)
+        if np.any(weight[~certain] > 0.0):
+            np.testing.assert_allclose(weight[certain], 1.0, rtol=1e-5)
 
 
 # Threads.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 __all__ = ["WinogradNetwork", "is_suitable"]
 
+import collections
 import concurrent.futures
 import copy
 from collections.abc import Callable, Mapping
@@ -21,11 +22,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import winograd
-from .coverage import CELL_SIDE, Convolution, convolutions, cover_whole
+from .coverage import CELL_SIDE, Convolution, convolutions, cover_whole, find_rims
 from .network import NORM_EPSILON, Architecture, batch_normalisation
 from .winograd import Features, Sums
 
-JOBS_PER_THREAD = 4
+JOBS_PER_THREAD = 8
 """Work is divided more finely than among threads, since some may be slower."""
 
 MOST_ROOM = 4.5
@@ -102,13 +103,9 @@ class WinogradNetwork:
         probability : `numpy.ndarray` [`float32`]
             Shape (ny - 2 reach, nx - 2 reach).
         """
-        around = 2 * self.reach
-        covers = cover_whole((window.shape[0] - around, window.shape[1] - around), self.steps)
-        return self.evaluate_parts(
-            window,
-            [cover.tiles for cover in covers],
-            [cover.complete.astype(np.float32) for cover in covers],
-        )
+        shape = (window.shape[0] - 2 * self.reach, window.shape[1] - 2 * self.reach)
+        weight = np.ones([-(-size // CELL_SIDE) for size in shape], dtype=np.float32)
+        return self.evaluate_parts(window, cover_whole(shape, self.steps), [weight] * len(self.steps))
 
     def evaluate_parts(
         self, window: np.ndarray, tiles: list[np.ndarray], weights: list[np.ndarray]
@@ -123,7 +120,7 @@ class WinogradNetwork:
             For each convolution, which tiles of 4x4 pixels to compute.
         weights : `list` [`numpy.ndarray`]
             For each convolution, how often each cell is to count in the
-            statistics (float32).  Those that count have to be complete.
+            statistics (float32).  Those that count have to be computed.
 
         Returns
         -------
@@ -227,11 +224,11 @@ class _Evaluation:
         self._pool = pool
         self._threads = threads
         self._tiles = tiles
+        self._rims = find_rims(tiles, weights.steps)
         self._cell_weights = cell_weights
         self._tile_shape = (0, 0)
         if not weights.architecture.uses_tile_statistics:
             self._given = batch_normalisation(weights.tensors, weights.architecture).astype(np.float32)
-            self._cell_weights = [np.zeros((0, 0), dtype=np.float32)] * len(tiles)
 
     def run(self, window: np.ndarray) -> np.ndarray:
         """Return the probability of the pixels of a tile."""
@@ -270,6 +267,7 @@ class _Evaluation:
         image = np.zeros([winograd.padded_side(side) for side in shape], dtype=np.float32)
         image[: window.shape[0], : window.shape[1]] = window
         jobs = self._jobs(0)
+        self._clear_rim(0, result)
 
         def run(i: int) -> None:
             winograd.convolve_image(image, matrix, result, jobs[i])
@@ -300,6 +298,7 @@ class _Evaluation:
         counted = self._counted(step)
         jobs = self._jobs(step)
         sums = np.zeros((len(jobs), 2, bias.size))
+        self._clear_rim(step, result)
 
         def run(i: int) -> None:
             winograd.convolve(
@@ -322,8 +321,10 @@ class _Evaluation:
         """Return how pixels count in the statistics."""
         convolution = self._weights.steps[step]
         rows, columns = (size >> convolution.level for size in self._tile_shape)
-        side = CELL_SIDE >> convolution.level
-        return Sums(self._cell_weights[step], side, convolution.margin, rows, columns)
+        if not self._weights.architecture.uses_tile_statistics:
+            rows = columns = 0
+        power = convolution.side.bit_length() - 1
+        return Sums(self._cell_weights[step], power, convolution.margin, rows, columns)
 
     def _normalised(self, step: int, values: np.ndarray, sums: np.ndarray) -> Features:
         """Return features with their normalisation."""
@@ -348,6 +349,7 @@ class _Evaluation:
         n_channels = features.scale.size
         result = self._memory.take((ny // 2, nx // 2), n_channels)
         jobs = self._jobs(step)
+        self._clear_rim(step, result, winograd.TILE // 2)
 
         def run(i: int) -> None:
             winograd.halve(features, result, jobs[i])
@@ -364,6 +366,7 @@ class _Evaluation:
         ny, nx = self._weights.steps[below].shape(self._tile_shape)
         result = self._memory.take((2 * ny, 2 * nx), bias.size, 2)
         jobs = self._jobs(below)
+        self._clear_rim(below, result, 2 * winograd.TILE)
 
         def run(i: int) -> None:
             winograd.deconvolve(features, matrix, bias, result, jobs[i])
@@ -388,5 +391,24 @@ class _Evaluation:
         """Divide the tiles of a convolution into jobs."""
         return np.array_split(np.argwhere(self._tiles[step]), JOBS_PER_THREAD * self._threads)
 
+    def _clear_rim(self, step: int, values: np.ndarray, side: int = winograd.TILE) -> None:
+        """Define what will be read but is not computed.
+
+        Tiles may be larger or smaller in features made from the convolution.
+        """
+        winograd.clear(values, side, np.argwhere(self._rims[step]))
+
     def _run(self, job: Callable[[int], None], n_jobs: int) -> None:
-        list(self._pool.map(job, range(n_jobs)))
+        """Run jobs; each thread takes the next one when it is done."""
+        waiting = collections.deque(range(n_jobs))
+
+        def take_jobs() -> None:
+            while True:
+                try:
+                    i = waiting.popleft()
+                except IndexError:
+                    return
+                job(i)
+
+        for others in [self._pool.submit(take_jobs) for _ in range(self._threads)]:
+            others.result()

@@ -10,8 +10,9 @@
 
 """Which parts of each convolution are needed for parts of the result.
 
-Each convolution is computed in tiles of 4x4 pixels.  Those that are needed
-follow from those of the next convolution, back from the result to the image.
+A cell of the result needs of each convolution the pixels of the cell and a
+margin.  They are computed in tiles of 4x4 pixels, whose other pixels have no
+meaning: so what these depend on need not be computed, but only be defined.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from __future__ import annotations
 __all__ = [
     "CELL_SIDE",
     "Convolution",
-    "Coverage",
+    "add_ranges",
     "cell_areas",
     "convolutions",
     "cover_cells",
     "cover_whole",
     "evaluation_cost",
+    "find_rims",
 ]
 
 import dataclasses
 
-import numba
 import numpy as np
 
 from .network import Architecture
@@ -75,6 +76,16 @@ class Convolution:
     """Pixels of its result around what belongs to the tile."""
 
     sources: tuple[Source, ...]
+
+    @property
+    def side(self) -> int:
+        """Side of a cell in pixels of its result (`int`)."""
+        return CELL_SIDE >> self.level
+
+    @property
+    def around(self) -> int:
+        """Whole cells of its result around what belongs to a cell (`int`)."""
+        return self.margin // self.side
 
     def shape(self, tile_shape: tuple[int, int]) -> tuple[int, int]:
         """Return the shape of its result, for the shape of a tile."""
@@ -122,18 +133,7 @@ def convolutions(architecture: Architecture) -> list[Convolution]:
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Coverage:
-    """What to compute of one convolution."""
-
-    tiles: np.ndarray
-    """Which tiles of 4x4 pixels to compute (bool, two-dimensional)."""
-
-    complete: np.ndarray
-    """Which cells are computed to the last pixel (bool)."""
-
-
-def cover_whole(shape: tuple[int, int], steps: list[Convolution]) -> list[Coverage]:
+def cover_whole(shape: tuple[int, int], steps: list[Convolution]) -> list[np.ndarray]:
     """Cover a tile of the image with all of its cells.
 
     Parameters
@@ -145,14 +145,13 @@ def cover_whole(shape: tuple[int, int], steps: list[Convolution]) -> list[Covera
 
     Returns
     -------
-    coverage : `list` [`Coverage`]
-        One element a convolution.
+    tiles : `list` [`numpy.ndarray`]
+        As of `cover_cells`.
     """
-    everything = np.ones(_n_cells(shape), dtype=bool)
-    return [Coverage(np.ones(_n_tiles(step.shape(shape)), dtype=bool), everything) for step in steps]
+    return [np.ones(_n_tiles(step.shape(shape)), dtype=bool) for step in steps]
 
 
-def cover_cells(cells: np.ndarray, shape: tuple[int, int], steps: list[Convolution]) -> list[Coverage]:
+def cover_cells(cells: np.ndarray, shape: tuple[int, int], steps: list[Convolution]) -> list[np.ndarray]:
     """Cover some cells of a tile of the image.
 
     Parameters
@@ -166,23 +165,40 @@ def cover_cells(cells: np.ndarray, shape: tuple[int, int], steps: list[Convoluti
 
     Returns
     -------
-    coverage : `list` [`Coverage`]
-        One element a convolution: what is needed for these cells.
+    tiles : `list` [`numpy.ndarray`]
+        For each convolution, which tiles of 4x4 pixels to compute (bool,
+        two-dimensional).
     """
-    needed = [np.zeros(_n_tiles(step.shape(shape)), dtype=bool) for step in steps]
-    rows, columns = (_tiles_of_cells(size, steps[-1]) for size in shape)
-    _mark(cells, rows, columns, needed[-1])
-    for step, tiles in zip(reversed(steps), reversed(needed), strict=True):
+    tiles = []
+    for step in steps:
+        sizes = _n_tiles(step.shape(shape))
+        ranges = (_cells_of_tiles(*sides, step) for sides in zip(cells.shape, sizes, strict=True))
+        tiles.append(add_ranges(cells, *ranges) > 0)
+    return tiles
+
+
+def find_rims(tiles: list[np.ndarray], steps: list[Convolution]) -> list[np.ndarray]:
+    """Find what is read of each convolution without being computed.
+
+    Parameters
+    ----------
+    tiles : `list` [`numpy.ndarray`]
+        Which tiles are computed, as of `cover_cells`.
+    steps : `list` [`Convolution`]
+        The convolutions.
+
+    Returns
+    -------
+    rims : `list` [`numpy.ndarray`]
+        For each convolution, which other tiles are read (bool).
+    """
+    read = [np.zeros(some.shape, dtype=bool) for some in tiles]
+    for step, some in zip(steps, tiles, strict=True):
         for source in step.sources:
-            before = needed[source.convolution]
-            rows, columns = (
-                _tiles_of_windows(*sides, source) for sides in zip(tiles.shape, before.shape, strict=True)
-            )
-            _mark(tiles, rows, columns, before)
-    return [
-        Coverage(tiles, _complete_cells(tiles, shape, step))
-        for step, tiles in zip(steps, needed, strict=True)
-    ]
+            before = read[source.convolution]
+            ranges = (_readers(*sides, source) for sides in zip(some.shape, before.shape, strict=True))
+            before |= add_ranges(some, *ranges) > 0
+    return [some & ~computed for some, computed in zip(read, tiles, strict=True)]
 
 
 def evaluation_cost(tiles: list[np.ndarray], architecture: Architecture) -> float:
@@ -191,7 +207,7 @@ def evaluation_cost(tiles: list[np.ndarray], architecture: Architecture) -> floa
     Parameters
     ----------
     tiles : `list` [`numpy.ndarray`]
-        For each convolution, which tiles of 4x4 pixels to compute.
+        What to compute, as of `cover_cells`.
     architecture : `Architecture`
         The network.
 
@@ -229,51 +245,46 @@ def cell_areas(shape: tuple[int, int]) -> np.ndarray:
     return np.outer(rows, columns)
 
 
-def _n_cells(shape: tuple[int, int]) -> list[int]:
-    return [-(-size // CELL_SIDE) for size in shape]
+def add_ranges(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Add up values from first to last along each axis.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`
+        Values, two-dimensional; of type bool, they are counted.
+    rows, columns : `numpy.ndarray` [`int`]
+        First and last to add for each element of the result, shape (2, n).
+
+    Returns
+    -------
+    totals : `numpy.ndarray`
+        Sums of rectangles.
+    """
+    for first, last in (rows, columns):
+        kind = np.int32 if values.dtype == bool else values.dtype
+        sums = np.zeros((values.shape[0] + 1, values.shape[1]), dtype=kind)
+        np.cumsum(values, axis=0, out=sums[1:])
+        values = (sums[np.maximum(last + 1, first)] - sums[first]).T
+    return values
 
 
 def _n_tiles(shape: tuple[int, int]) -> list[int]:
     return [-(-size // TILE) for size in shape]
 
 
-def _complete_cells(tiles: np.ndarray, shape: tuple[int, int], step: Convolution) -> np.ndarray:
-    complete = np.ones(_n_cells(shape), dtype=bool)
-    rows, columns = (_tiles_of_cells(size, step) for size in shape)
-    _find_complete(tiles, rows, columns, complete)
-    return complete
+def _cells_of_tiles(n_cells: int, n_tiles: int, step: Convolution) -> np.ndarray:
+    """Return first and last cell that needs each tile along one axis."""
+    start = TILE * np.arange(n_tiles)
+    first = -((step.side + 2 * step.margin - 1 - start) // step.side)
+    return np.clip([first, (start + TILE - 1) // step.side], 0, n_cells - 1)
 
 
-def _tiles_of_cells(size: int, step: Convolution) -> np.ndarray:
-    """Return first and last tile of each cell along one axis."""
-    side = CELL_SIDE >> step.level
-    first = step.margin + side * np.arange(-(-size // CELL_SIDE))
-    last = np.minimum(first + side, step.margin + (size >> step.level)) - 1
-    return np.stack([first // TILE, last // TILE], axis=1)
-
-
-def _tiles_of_windows(n_tiles: int, n_before: int, source: Source) -> np.ndarray:
-    """Return first and last tile of a source for the window of each tile."""
+def _readers(n_tiles: int, n_before: int, source: Source) -> np.ndarray:
+    """Return first and last tile that reads each tile of a source."""
     first = TILE * np.arange(n_tiles) + source.corner
     last = first + WINDOW - 1
     ratio, divisor = source.numerator, source.denominator
-    limits = np.stack([first * ratio // divisor, (last * ratio + ratio - 1) // divisor], axis=1)
-    return np.minimum(limits // TILE, n_before - 1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark(some: np.ndarray, rows: np.ndarray, columns: np.ndarray, reached: np.ndarray) -> None:
-    """Mark what is reached from something, from first to last on each axis."""
-    for i in range(some.shape[0]):
-        for j in range(some.shape[1]):
-            if some[i, j]:
-                reached[rows[i, 0] : rows[i, 1] + 1, columns[j, 0] : columns[j, 1] + 1] = True
-
-
-@numba.njit(cache=True, nogil=True)
-def _find_complete(some: np.ndarray, rows: np.ndarray, columns: np.ndarray, complete: np.ndarray) -> None:
-    """Tell where everything from first to last on each axis is there."""
-    for i in range(complete.shape[0]):
-        for j in range(complete.shape[1]):
-            part = some[rows[i, 0] : rows[i, 1] + 1, columns[j, 0] : columns[j, 1] + 1]
-            complete[i, j] = np.all(part)
+    limits = np.array([first * ratio // divisor, (last * ratio + ratio - 1) // divisor])
+    first, last = np.minimum(limits // TILE, n_before - 1)
+    places = np.arange(n_before)
+    return np.array([np.searchsorted(last, places), np.searchsorted(first, places, side="right") - 1])

@@ -19,7 +19,7 @@ import dataclasses
 import numpy as np
 import scipy.ndimage
 
-from .coverage import CELL_SIDE, Convolution
+from .coverage import add_ranges
 
 BLOCK_CELLS = 2
 """Side of a block in cells."""
@@ -46,40 +46,39 @@ class Sample:
     probability: np.ndarray
     """With what probability each could be drawn."""
 
-    def cells(self, n_cells: tuple[int, int], certain: bool) -> np.ndarray:
-        """Return the cells of blocks whose choice was certain, or by chance.
+    def cells(self, n_cells: tuple[int, ...], least: float = 0.0) -> np.ndarray:
+        """Return the cells of blocks that were drawn.
 
         Parameters
         ----------
         n_cells : `tuple` [`int`, `int`]
             How many cells the tile has along each axis.
-        certain : `bool`
-            Which of both.
+        least : `float`, optional
+            Probability that such a block had at least; 1 for those that were
+            certain.
 
         Returns
         -------
         cells : `numpy.ndarray` [`bool`]
             One element a cell.
         """
-        blocks = self.drawn & ((self.probability >= 1.0) == certain)
+        blocks = self.drawn & (self.probability >= least)
         cells = blocks.repeat(BLOCK_CELLS, axis=0).repeat(BLOCK_CELLS, axis=1)
         return cells[: n_cells[0], : n_cells[1]]
 
-    def weigh(self, step: Convolution, known: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    def weigh(self, cells: np.ndarray, around: int, areas: np.ndarray) -> np.ndarray:
         """Return how often cells count in the statistics of a convolution.
 
-        A cell that is known counts once.  The others are represented by
-        those that were computed for the blocks that were drawn by chance and
-        for what is around these: as often as that happened, in comparison
-        with how often it was to be expected.
+        What is computed in any case counts once.  The rest is represented by
+        what is computed for the blocks that were drawn by chance: as often
+        as that happened, in comparison with how often it was to be expected.
 
         Parameters
         ----------
-        step : `Convolution`
-            The convolution.
-        known : `numpy.ndarray` [`bool`]
-            Which cells are computed of it in any case: those that can hold
-            cosmic rays, and those of blocks that were certain.
+        cells : `numpy.ndarray` [`bool`]
+            Which cells can hold cosmic rays.
+        around : `int`
+            So many cells around each are computed of the convolution.
         areas : `numpy.ndarray`
             The part of each cell that is inside the tile.
 
@@ -89,17 +88,16 @@ class Sample:
             Weight of each cell; with the areas, their sum is that of the
             areas.
         """
-        around = (step.margin << step.level) // CELL_SIDE
-        rows, columns = (
-            _cells_of_blocks(*sides, around) for sides in zip(self.drawn.shape, areas.shape, strict=True)
-        )
-        # Unlike matmul, einsum never starts threads of its own.
+        known = cells | self.cells(areas.shape, 1.0)
+        known = add_ranges(known, *(_neighbours(size, size, 1, around) for size in areas.shape)) > 0
         uncertain = self.probability < 1.0
-        times, expected = (
-            np.einsum("by,bx->yx", rows, np.einsum("bc,cx->bx", blocks * uncertain, columns))
-            for blocks in (self.drawn.astype(np.float64), self.probability)
-        )
-        counts = (times > 0.0) & ~known
+        ranges = [
+            _neighbours(size, n_blocks, BLOCK_CELLS, around)
+            for size, n_blocks in zip(areas.shape, self.drawn.shape, strict=True)
+        ]
+        times = add_ranges(self.drawn & uncertain, *ranges)
+        expected = add_ranges(self.probability * uncertain, *ranges)
+        counts = (times > 0) & ~known
         weight = np.where(counts, times / np.where(counts, expected, 1.0), 0.0)
         missing = np.sum(areas[~known])
         represented = np.sum(weight * areas)
@@ -109,11 +107,10 @@ class Sample:
         return (weight * (np.sum(areas) / np.sum(weight * areas))).astype(np.float32)
 
 
-def _cells_of_blocks(n_blocks: int, n_cells: int, around: int) -> np.ndarray:
-    """Tell which cells are computed for each block, along one axis."""
-    first = BLOCK_CELLS * np.arange(n_blocks)[:, np.newaxis] - around
+def _neighbours(n_cells: int, n_blocks: int, side: int, around: int) -> np.ndarray:
+    """Return first and last block that is so close to each cell."""
     places = np.arange(n_cells)
-    return ((places >= first) & (places < first + BLOCK_CELLS + 2 * around)).astype(np.float64)
+    return np.clip([-((side - 1 + around - places) // side), (places + around) // side], 0, n_blocks - 1)
 
 
 def rate_blocks(light: np.ndarray, sharpness: np.ndarray, areas: np.ndarray) -> np.ndarray:

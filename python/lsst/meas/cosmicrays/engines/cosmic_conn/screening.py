@@ -12,12 +12,19 @@
 
 from __future__ import annotations
 
-__all__ = ["NOISE_SAMPLING", "find_long_cells", "find_sharp_cells", "measure_noise", "measure_sharpness"]
+__all__ = [
+    "NOISE_SAMPLING",
+    "find_long_cells",
+    "find_sharp_cells",
+    "measure_noise",
+    "measure_power",
+    "measure_sharpness",
+]
 
-import numba
 import numpy as np
 import scipy.ndimage
 
+from .compiled import in_place, in_place_reordered
 from .coverage import CELL_SIDE
 
 SHARPNESS_WIDE = 0.25
@@ -67,7 +74,6 @@ NOISE_SAMPLING = 4
 """Noise is measured in every so many rows and columns."""
 
 
-@numba.njit(cache=True, nogil=True)
 def measure_sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Measure how much sharper than a star each pixel is.
 
@@ -85,12 +91,17 @@ def measure_sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         Sharpness along rows and along columns, shape (ny, nx); 0 in the
         outer two rows and columns.
     """
+    across, down = np.zeros((2, *window.shape), dtype=np.float32)
+    _measure_sharpness(window, across, down)
+    return across, down
+
+
+@in_place
+def _measure_sharpness(window: np.ndarray, across: np.ndarray, down: np.ndarray) -> None:
     ny, nx = window.shape
     middle = np.float32(1.0 - SHARPNESS_WIDE)
     near = np.float32(-0.5)
     far = np.float32(0.5 * SHARPNESS_WIDE)
-    across = np.zeros((ny, nx), dtype=np.float32)
-    down = np.zeros((ny, nx), dtype=np.float32)
     for y in range(2, ny - 2):
         for x in range(2, nx - 2):
             centre = middle * window[y, x]
@@ -104,7 +115,39 @@ def measure_sharpness(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 + near * (window[y - 1, x] + window[y + 1, x])
                 + far * (window[y - 2, x] + window[y + 2, x])
             )
-    return across, down
+
+
+def measure_power(window: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
+    """Measure the mean square of the pixels of each cell of a tile.
+
+    Parameters
+    ----------
+    window : `numpy.ndarray` [`float32`]
+        The tile, and ``reach`` pixels on each side.
+    reach : `int`
+        Pixels around the tile.
+    shape : `tuple` [`int`, `int`]
+        Shape of the tile.
+
+    Returns
+    -------
+    power : `numpy.ndarray`
+        One element a cell; what is beyond the tile is zero.
+    """
+    power = np.zeros([-(-size // CELL_SIDE) for size in shape])
+    _add_squares(window[reach : reach + shape[0]], reach, reach + shape[1], power)
+    return power / CELL_SIDE**2
+
+
+@in_place_reordered
+def _add_squares(rows: np.ndarray, start: int, stop: int, power: np.ndarray) -> None:
+    """Add the squares of some columns to those of each cell."""
+    for y in range(rows.shape[0]):
+        for x in range(start, stop, CELL_SIDE):
+            total = 0.0
+            for u in range(x, min(x + CELL_SIDE, stop)):
+                total += np.float64(rows[y, u]) * rows[y, u]
+            power[y // CELL_SIDE, (x - start) // CELL_SIDE] += total
 
 
 def find_sharp_cells(
@@ -132,9 +175,12 @@ def find_sharp_cells(
     sharp : `numpy.ndarray` [`bool`]
         One element a cell; cells at the end may reach beyond the tile.
     """
-    noise = np.array(_sharpness_noise(across, down), dtype=np.float32)
+    limits = tuple(np.float32(OBJECT_LIMIT * noise) for noise in _sharpness_noise(across, down))
     pixel_noise = measure_noise(window[::NOISE_SAMPLING, ::NOISE_SAMPLING])
-    return _mark_cells(window, across, down, reach, shape, noise, pixel_noise)
+    sharp = np.zeros([-(-size // CELL_SIDE) for size in shape], dtype=bool)
+    row = np.zeros(window.shape[1], dtype=bool)
+    _mark_cells(window, across, down, reach, shape, limits, pixel_noise, row, sharp)
+    return sharp
 
 
 def find_long_cells(window: np.ndarray, reach: int, shape: tuple[int, int]) -> np.ndarray:
@@ -154,18 +200,36 @@ def find_long_cells(window: np.ndarray, reach: int, shape: tuple[int, int]) -> n
     long : `numpy.ndarray` [`bool`]
         One element a cell, as of `find_sharp_cells`.
     """
-    smooth = scipy.ndimage.uniform_filter(window, 3)
-    noise = measure_noise(smooth[::NOISE_SAMPLING, ::NOISE_SAMPLING])
-    labels, n_labels = scipy.ndimage.label(smooth > LONG_LIMIT * noise, np.ones((3, 3)))
-    area = np.bincount(labels.ravel(), minlength=n_labels + 1)
-    length = np.zeros(n_labels + 1)
-    for label, extent in enumerate(scipy.ndimage.find_objects(labels), start=1):
-        length[label] = max(side.stop - side.start for side in extent)
-    is_long = (length >= LONG_LENGTH) & (area <= LONG_WIDTH * length)
-    y, x = np.nonzero(is_long[labels[reach : reach + shape[0], reach : reach + shape[1]]])
+    smooth = np.zeros(window.shape, dtype=np.float32)
+    _smooth(window, smooth)
+    noise = measure_noise(smooth[1:-1:NOISE_SAMPLING, 1:-1:NOISE_SAMPLING])
+    labels, _ = scipy.ndimage.label(smooth > LONG_LIMIT * noise, np.ones((3, 3)))
     cells = np.zeros([-(-size // CELL_SIDE) for size in shape], dtype=bool)
-    cells[y // CELL_SIDE, x // CELL_SIDE] = True
+    for label, extent in enumerate(scipy.ndimage.find_objects(labels), start=1):
+        length = max(side.stop - side.start for side in extent)
+        if length < LONG_LENGTH:
+            continue
+        places = np.argwhere(labels[extent] == label)
+        if len(places) <= LONG_WIDTH * length:
+            places += [side.start - reach for side in extent]
+            inside = np.all((places >= 0) & (places < shape), axis=1)
+            y, x = places[inside].T // CELL_SIDE
+            cells[y, x] = True
     return cells
+
+
+@in_place
+def _smooth(window: np.ndarray, smooth: np.ndarray) -> None:
+    """Take means over 3x3 pixels; the outermost pixels are left out."""
+    ninth = np.float32(1.0 / 9.0)
+    for y in range(1, window.shape[0] - 1):
+        above, row, below, result = window[y - 1], window[y], window[y + 1], smooth[y]
+        for x in range(1, window.shape[1] - 1):
+            result[x] = ninth * (
+                (above[x - 1] + above[x] + above[x + 1])
+                + (row[x - 1] + row[x] + row[x + 1])
+                + (below[x - 1] + below[x] + below[x + 1])
+            )
 
 
 def _sharpness_noise(across: np.ndarray, down: np.ndarray) -> tuple[float, ...]:
@@ -191,53 +255,62 @@ def measure_noise(values: np.ndarray) -> float:
         Standard deviation of a Gaussian with their low quantile of absolute
         values.
     """
-    return float(np.quantile(np.abs(values), NOISE_QUANTILE)) / NOISE_QUANTILE_OF_NORMAL
+    place = int(NOISE_QUANTILE * (values.size - 1))
+    return float(np.partition(np.abs(values), place, axis=None)[place]) / NOISE_QUANTILE_OF_NORMAL
 
 
-@numba.njit(cache=True, nogil=True)
+@in_place
 def _mark_cells(
     window: np.ndarray,
     across: np.ndarray,
     down: np.ndarray,
     reach: int,
     shape: tuple[int, int],
-    noise: np.ndarray,
+    limits: tuple[float, ...],
     pixel_noise: float,
-) -> np.ndarray:
-    """Mark cells with a pixel beyond its limit in them or close to them."""
+    passes: np.ndarray,
+    sharp: np.ndarray,
+) -> None:
+    """Mark cells with a pixel beyond its limit in them or close to them.
+
+    Each row is first compared with the lowest limit, without a branch.
+    """
     ny, nx = shape
     margin = SHARPNESS_MARGIN
     half = np.float32(0.5)
     quarter = np.float32(0.25)
-    limits = np.float32(OBJECT_LIMIT) * noise
-    sharp = np.zeros((-(-ny // CELL_SIDE), -(-nx // CELL_SIDE)), dtype=np.bool_)
+    limit_across, limit_down, limit_averaged_across, limit_averaged_down, limit_both = limits
+    first, stop = reach - margin, reach + nx + margin
     for y in range(reach - margin, reach + ny + margin):
-        for x in range(reach - margin, reach + nx + margin):
+        for x in range(first, stop):
             averaged_across = half * across[y, x] + quarter * (across[y - 1, x] + across[y + 1, x])
             averaged_down = half * down[y, x] + quarter * (down[y, x - 1] + down[y, x + 1])
-            both = averaged_across + averaged_down
+            passes[x] = (
+                (across[y, x] > limit_across)
+                | (down[y, x] > limit_down)
+                | (averaged_across > limit_averaged_across)
+                | (averaged_down > limit_averaged_down)
+                | (averaged_across + averaged_down > limit_both)
+            )
+        for x in range(first, stop):
+            if not passes[x]:
+                continue
+            averaged_across = half * across[y, x] + quarter * (across[y - 1, x] + across[y + 1, x])
+            averaged_down = half * down[y, x] + quarter * (down[y, x - 1] + down[y, x + 1])
+            rise = _limit(window, y, x, pixel_noise) / OBJECT_LIMIT
             if (
-                across[y, x] > limits[0]
-                or down[y, x] > limits[1]
-                or averaged_across > limits[2]
-                or averaged_down > limits[3]
-                or both > limits[4]
+                across[y, x] > rise * limit_across
+                or down[y, x] > rise * limit_down
+                or averaged_across > rise * limit_averaged_across
+                or averaged_down > rise * limit_averaged_down
+                or averaged_across + averaged_down > rise * limit_both
             ):
-                rise = _limit(window, y, x, pixel_noise) / OBJECT_LIMIT
-                if (
-                    across[y, x] > rise * limits[0]
-                    or down[y, x] > rise * limits[1]
-                    or averaged_across > rise * limits[2]
-                    or averaged_down > rise * limits[3]
-                    or both > rise * limits[4]
-                ):
-                    for v in (max(y - reach - margin, 0), min(y - reach + margin, ny - 1)):
-                        for u in (max(x - reach - margin, 0), min(x - reach + margin, nx - 1)):
-                            sharp[v // CELL_SIDE, u // CELL_SIDE] = True
-    return sharp
+                for v in (max(y - reach - margin, 0), min(y - reach + margin, ny - 1)):
+                    for u in (max(x - reach - margin, 0), min(x - reach + margin, nx - 1)):
+                        sharp[v // CELL_SIDE, u // CELL_SIDE] = True
 
 
-@numba.njit(cache=True, nogil=True)
+@in_place
 def _limit(window: np.ndarray, y: int, x: int, pixel_noise: float) -> float:
     """Return the limit that the light around a pixel asks for."""
     total = 0.0

@@ -30,14 +30,16 @@ __all__ = [
     "transform_result",
 ]
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from .compiled import in_place
 
 LANES = 8
 """Numbers in a vector."""
@@ -78,13 +80,12 @@ RESULT = np.array(
 FAST_FLAGS = ("contract", "nsz")
 FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, LANES)
+DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
 WORD = ir.IntType(64)
 
-
-def _address(context: Any, builder: ir.IRBuilder, kind: types.Array, array: Any, offset: Any) -> Any:
-    """Return the address of an element of a contiguous array."""
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.gep(data, [offset])
+type Address = Any
+type Number = Any
+"""What instructions are written for."""
 
 
 def _load(builder: ir.IRBuilder, address: Any) -> Any:
@@ -95,8 +96,16 @@ def _store(builder: ir.IRBuilder, value: Any, address: Any) -> None:
     builder.store(value, builder.bitcast(address, VECTOR.as_pointer()), align=4)
 
 
-def _spread(builder: ir.IRBuilder, number: Any) -> Any:
-    """Return a vector of one number."""
+def _add_doubled(builder: ir.IRBuilder, value: Any, address: Any) -> None:
+    """Add a vector to numbers of double precision in memory."""
+    place = builder.bitcast(address, DOUBLES.as_pointer())
+    total = builder.fadd(builder.load(place, align=8), builder.fpext(value, DOUBLES))
+    builder.store(total, place, align=8)
+
+
+def _spread(builder: ir.IRBuilder, address: Any) -> Any:
+    """Return a vector of one number in memory."""
+    number = builder.load(address, align=4)
     one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, ir.IntType(32)(0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), zeros)
@@ -106,8 +115,18 @@ def _constant(value: float) -> ir.Constant:
     return ir.Constant(VECTOR, [value] * LANES)
 
 
+def _multiply_add(builder: ir.IRBuilder, total: Any, one: Any, other: Any) -> Any:
+    return builder.fadd(total, builder.fmul(one, other, FAST_FLAGS), FAST_FLAGS)
+
+
 def _steps(builder: ir.IRBuilder, stride: Any, n: int) -> list[Any]:
     return [builder.mul(stride, WORD(i)) for i in range(n)]
+
+
+def _square(builder: ir.IRBuilder, start: Any, row: Any, column: Any, side: int) -> list[list[Any]]:
+    """Return the addresses of a square of pixels."""
+    rows, columns = _steps(builder, row, side), _steps(builder, column, side)
+    return [[builder.gep(start, [builder.add(y, x)]) for x in columns] for y in rows]
 
 
 def _combine(builder: ir.IRBuilder, matrix: np.ndarray, vectors: Sequence[Any]) -> list[Any]:
@@ -125,7 +144,7 @@ def _combine(builder: ir.IRBuilder, matrix: np.ndarray, vectors: Sequence[Any]) 
             elif factor == -1:
                 total = builder.fsub(total, vector, FAST_FLAGS)
             else:
-                total = builder.fadd(total, builder.fmul(vector, _constant(factor), FAST_FLAGS), FAST_FLAGS)
+                total = _multiply_add(builder, total, vector, _constant(factor))
         results.append(total)
     return results
 
@@ -136,157 +155,162 @@ def _transform(builder: ir.IRBuilder, matrix: np.ndarray, square: list[list[Any]
     return [_combine(builder, matrix, row) for row in zip(*columns, strict=True)]
 
 
-def _make_pixel_transform(normalises: bool) -> Callable[..., Any]:
-    """Make the transform of the window of a tile, for one vector of channels.
+def _store_places(builder: ir.IRBuilder, square: list[list[Any]], target: Any, step: Any) -> None:
+    """Transform the window of a tile, and store its places."""
+    places = [vector for line in _transform(builder, PIXELS, square) for vector in line]
+    for vector, place in zip(places, _steps(builder, step, PLACES), strict=True):
+        _store(builder, vector, builder.gep(target, [place]))
 
-    If it normalises, pixels are scaled, shifted and rectified before.
+
+def _written_by(write: Callable[..., None]) -> Any:
+    """Make a function of numba from one that writes its instructions.
+
+    The latter takes a builder, addresses of elements of arrays and whole
+    numbers; the function of numba takes in place of each address the array
+    and the index of the element.
     """
 
-    def transform(
-        typing_context: Any,
-        features: Any,
-        start: Any,
-        row: Any,
-        column: Any,
-        scale: Any,
-        offset: Any,
-        channel: Any,
-        places: Any,
-        to: Any,
-        step: Any,
-    ) -> Any:
-        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-            kinds = signature.args
-            source = _address(context, builder, kinds[0], values[0], values[1])
-            target = _address(context, builder, kinds[7], values[7], values[8])
-            rows, columns = _steps(builder, values[2], WINDOW), _steps(builder, values[3], WINDOW)
-            square = [
-                [_load(builder, builder.gep(source, [builder.add(y, x)])) for x in columns] for y in rows
-            ]
-            if normalises:
-                scales, offsets = (
-                    _load(builder, _address(context, builder, kinds[i], values[i], values[6])) for i in (4, 5)
-                )
-                zero = _constant(0.0)
-                for line in square:
-                    for i, vector in enumerate(line):
-                        product = builder.fmul(vector, scales, FAST_FLAGS)
-                        shifted = builder.fadd(product, offsets, FAST_FLAGS)
-                        positive = builder.fcmp_ordered(">", shifted, zero)
-                        line[i] = builder.select(positive, shifted, zero)
-            place = ir.Constant(WORD, 0)
-            for line in _transform(builder, PIXELS, square):
-                for vector in line:
-                    _store(builder, vector, builder.gep(target, [place]))
-                    place = builder.add(place, values[9])
+    def define(typing_context: Any, *kinds: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[Any]) -> Any:
+            taken = iter(zip(signature.args, values, strict=True))
+            given = []
+            for kind, value in taken:
+                if isinstance(kind, types.Array):
+                    start = context.make_array(kind)(context, builder, value).data
+                    given.append(builder.gep(start, [next(taken)[1]]))
+                else:
+                    given.append(value)
+            write(builder, *given)
             return context.get_dummy_value()
 
-        word = types.int64
-        return types.none(features, word, word, word, scale, offset, word, places, word, word), generate
+        return types.none(
+            *(kind if isinstance(kind, types.Array) else types.int64 for kind in kinds)
+        ), generate
 
-    return intrinsic(transform)
-
-
-def _define_result_transform(
-    typing_context: Any,
-    places: Any,
-    start: Any,
-    step: Any,
-    bias: Any,
-    channel: Any,
-    result: Any,
-    to: Any,
-    row: Any,
-    column: Any,
-) -> Any:
-    """Transform the result of a tile back, for one vector of channels."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        kinds = signature.args
-        source = _address(context, builder, kinds[0], values[0], values[1])
-        target = _address(context, builder, kinds[5], values[5], values[6])
-        added = _load(builder, _address(context, builder, kinds[3], values[3], values[4]))
-        steps = _steps(builder, values[2], PLACES)
-        square = [
-            [_load(builder, builder.gep(source, [steps[WINDOW * v + u]])) for u in range(WINDOW)]
-            for v in range(WINDOW)
-        ]
-        rows, columns = _steps(builder, values[7], TILE), _steps(builder, values[8], TILE)
-        for y, line in zip(rows, _transform(builder, RESULT, square), strict=True):
-            for x, vector in zip(columns, line, strict=True):
-                address = builder.gep(target, [builder.add(y, x)])
-                _store(builder, builder.fadd(vector, added, FAST_FLAGS), address)
-        return context.get_dummy_value()
-
-    word = types.int64
-    return types.none(places, word, word, bias, word, result, word, word, word), generate
+    # numba asks for the names of the arguments.
+    names = ["typing_context"]
+    for parameter in list(inspect.signature(write).parameters.values())[1:]:
+        names += [parameter.name]
+        names += [f"{parameter.name}_index"] if parameter.annotation == "Address" else []
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return intrinsic(define)
 
 
-def _define_product(
-    typing_context: Any,
-    left: Any,
-    left_start: Any,
-    right: Any,
-    right_start: Any,
-    result: Any,
-    to: Any,
-    n_in: Any,
-    n_out: Any,
-) -> Any:
+@_written_by
+def transform_normalised(
+    builder: ir.IRBuilder,
+    source: Address,
+    row: Number,
+    column: Number,
+    scale: Address,
+    offset: Address,
+    target: Address,
+    step: Number,
+) -> None:
+    """Normalise, rectify and transform the window of a tile, for one vector
+    of channels.
+    """
+    scales, offsets, zero = _load(builder, scale), _load(builder, offset), _constant(0.0)
+    square = []
+    for line in _square(builder, source, row, column, WINDOW):
+        shifted = [_multiply_add(builder, offsets, _load(builder, address), scales) for address in line]
+        square.append(
+            [builder.select(builder.fcmp_ordered(">", pixel, zero), pixel, zero) for pixel in shifted]
+        )
+    _store_places(builder, square, target, step)
+
+
+@_written_by
+def transform_plain(
+    builder: ir.IRBuilder, source: Address, row: Number, column: Number, target: Address, step: Number
+) -> None:
+    """Transform the window of a tile, for one vector of channels."""
+    square = [
+        [_load(builder, address) for address in line]
+        for line in _square(builder, source, row, column, WINDOW)
+    ]
+    _store_places(builder, square, target, step)
+
+
+@_written_by
+def transform_result(
+    builder: ir.IRBuilder,
+    places: Address,
+    step: Number,
+    bias: Address,
+    target: Address,
+    row: Number,
+    column: Number,
+    weights: Address,
+    sums: Address,
+    squares: Address,
+) -> None:
+    """Transform the result of a tile back, for one vector of channels.
+
+    Each pixel, and its square, is added to sums with a weight of its own.
+    """
+    steps = _steps(builder, step, PLACES)
+    square = [
+        [_load(builder, builder.gep(places, [steps[WINDOW * v + u]])) for u in range(WINDOW)]
+        for v in range(WINDOW)
+    ]
+    added = _load(builder, bias)
+    total, total_square = _constant(0.0), _constant(0.0)
+    targets = _square(builder, target, row, column, TILE)
+    for y, line in enumerate(_transform(builder, RESULT, square)):
+        for x, vector in enumerate(line):
+            pixel = builder.fadd(vector, added, FAST_FLAGS)
+            _store(builder, pixel, targets[y][x])
+            weight = _spread(builder, builder.gep(weights, [WORD(TILE * y + x)]))
+            weighted = builder.fmul(pixel, weight, FAST_FLAGS)
+            total = builder.fadd(total, weighted, FAST_FLAGS)
+            total_square = _multiply_add(builder, total_square, weighted, pixel)
+    _add_doubled(builder, total, sums)
+    _add_doubled(builder, total_square, squares)
+
+
+@_written_by
+def _multiply_rows(
+    builder: ir.IRBuilder, left: Address, right: Address, target: Address, n_in: Number, n_out: Number
+) -> None:
     """Multiply `ROWS` rows by one group of columns of a packed matrix."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        kinds = signature.args
-        n_in, n_out = values[6], values[7]
-        left = _address(context, builder, kinds[0], values[0], values[1])
-        right = _address(context, builder, kinds[2], values[2], values[3])
-        target = _address(context, builder, kinds[4], values[4], values[5])
-        rows = [builder.gep(left, [step]) for step in _steps(builder, n_in, ROWS)]
-        before = builder.block
-        loop = builder.append_basic_block("inner")
-        after = builder.append_basic_block("done")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        index = builder.phi(WORD)
-        index.add_incoming(WORD(0), before)
-        sums = [[builder.phi(VECTOR) for _ in range(VECTORS)] for _ in range(ROWS)]
-        column = builder.mul(index, WORD(CHANNEL_MULTIPLE))
-        factors = [
-            _load(builder, builder.gep(right, [builder.add(column, WORD(LANES * i))])) for i in range(VECTORS)
-        ]
-        totals = []
-        for row, row_sums in zip(rows, sums, strict=True):
-            number = _spread(builder, builder.load(builder.gep(row, [index]), align=4))
-            totals.append(
-                [
-                    builder.fadd(total, builder.fmul(number, factor, FAST_FLAGS), FAST_FLAGS)
-                    for total, factor in zip(row_sums, factors, strict=True)
-                ]
-            )
-        following = builder.add(index, WORD(1))
-        index.add_incoming(following, builder.block)
-        for row_sums, row_totals in zip(sums, totals, strict=True):
-            for phi, total in zip(row_sums, row_totals, strict=True):
-                phi.add_incoming(_constant(0.0), before)
-                phi.add_incoming(total, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, n_in), loop, after)
-        builder.position_at_end(after)
-        for step, row_totals in zip(_steps(builder, n_out, ROWS), totals, strict=True):
-            for i, total in enumerate(row_totals):
-                _store(builder, total, builder.gep(target, [builder.add(step, WORD(LANES * i))]))
-        return context.get_dummy_value()
-
-    word = types.int64
-    return types.none(left, word, right, word, result, word, word, word), generate
+    rows = [builder.gep(left, [step]) for step in _steps(builder, n_in, ROWS)]
+    before = builder.block
+    loop = builder.append_basic_block("inner")
+    after = builder.append_basic_block("done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    index = builder.phi(WORD)
+    index.add_incoming(WORD(0), before)
+    sums = [[builder.phi(VECTOR) for _ in range(VECTORS)] for _ in range(ROWS)]
+    column = builder.mul(index, WORD(CHANNEL_MULTIPLE))
+    factors = [
+        _load(builder, builder.gep(right, [builder.add(column, WORD(LANES * i))])) for i in range(VECTORS)
+    ]
+    totals = []
+    for row, row_sums in zip(rows, sums, strict=True):
+        number = _spread(builder, builder.gep(row, [index]))
+        totals.append(
+            [
+                _multiply_add(builder, total, number, factor)
+                for total, factor in zip(row_sums, factors, strict=True)
+            ]
+        )
+    following = builder.add(index, WORD(1))
+    index.add_incoming(following, builder.block)
+    for row_sums, row_totals in zip(sums, totals, strict=True):
+        for phi, total in zip(row_sums, row_totals, strict=True):
+            phi.add_incoming(_constant(0.0), before)
+            phi.add_incoming(total, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, n_in), loop, after)
+    builder.position_at_end(after)
+    for step, row_totals in zip(_steps(builder, n_out, ROWS), totals, strict=True):
+        for i, total in enumerate(row_totals):
+            _store(builder, total, builder.gep(target, [builder.add(step, WORD(LANES * i))]))
 
 
-transform_normalised = _make_pixel_transform(True)
-transform_plain = _make_pixel_transform(False)
-transform_result: Any = intrinsic(_define_result_transform)
-_multiply_rows: Any = intrinsic(_define_product)
-
-
-@numba.njit(cache=True, nogil=True)
+@in_place
 def multiply(
     left: np.ndarray,
     left_start: int,

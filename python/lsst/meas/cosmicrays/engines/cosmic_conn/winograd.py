@@ -32,6 +32,7 @@ __all__ = [
     "Features",
     "Sums",
     "add_moments",
+    "clear",
     "convolve",
     "convolve_image",
     "deconvolve",
@@ -44,9 +45,9 @@ __all__ = [
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from .compiled import in_place, in_place_reordered
 from .vectors import (
     CHANNEL_MULTIPLE,
     LANES,
@@ -87,8 +88,6 @@ WEIGHTS = np.array(
 )
 """Transform of weights (Lavin & Gray 2016)."""
 
-REORDERING = {"contract", "reassoc", "nsz"}
-
 
 class Features(NamedTuple):
     """What a convolution leaves, and the normalisation to come."""
@@ -105,12 +104,10 @@ class Sums(NamedTuple):
     """How pixels count in the statistics of a convolution."""
 
     weight: np.ndarray
-    """Weight of each cell (float32, two-dimensional); with no cells,
-    statistics are not wanted.
-    """
+    """Weight of each cell (float32, two-dimensional)."""
 
-    side: int
-    """Side of a cell in pixels of the result."""
+    power: int
+    """A cell has 2 to this power pixels of the result on a side."""
 
     margin: int
     """Pixels of the result before the first cell."""
@@ -172,45 +169,28 @@ def pack_weights(weight: np.ndarray) -> np.ndarray:
     return np.stack([pack_matrix(matrix) for matrix in places.reshape(PLACES, *places.shape[2:])])
 
 
-@numba.njit(cache=True, nogil=True)
-def _add_to_sums(
-    result: np.ndarray, top: int, left: int, counted: Sums, scratch: np.ndarray, sums: np.ndarray
-) -> None:
-    """Add the features of a tile, and their squares, to those of each channel.
+@in_place
+def _weigh_pixels(counted: Sums, top: int, left: int, weights: np.ndarray) -> None:
+    """Look up how the pixels of a tile count.
 
     Parameters
     ----------
-    result : `numpy.ndarray` [`float32`]
-        Features, shape (ny, nx, n_channels).
-    top, left : `int`
-        First pixel of the tile.
     counted : `Sums`
         How pixels count.
-    scratch : `numpy.ndarray` [`float32`]
-        Room for two numbers a channel, shape (2, n_channels).
-    sums : `numpy.ndarray` [`float64`]
-        Sums of features, and of their squares, shape (2, n_channels).
+    top, left : `int`
+        First pixel of the tile.
+    weights : `numpy.ndarray` [`float32`]
+        Where to write the weight of each pixel, shape (16,).
     """
-    n_channels = result.shape[2]
-    scratch[:] = 0.0
-    total, square = scratch
-    for y in range(max(top, counted.margin), min(top + TILE, counted.margin + counted.rows)):
-        for x in range(max(left, counted.margin), min(left + TILE, counted.margin + counted.columns)):
-            weight = counted.weight[
-                (y - counted.margin) // counted.side, (x - counted.margin) // counted.side
-            ]
-            if weight > 0.0:
-                pixel = result[y, x]
-                for c in range(n_channels):
-                    weighted = weight * pixel[c]
-                    total[c] += weighted
-                    square[c] += weighted * pixel[c]
-    for c in range(n_channels):
-        sums[0, c] += total[c]
-        sums[1, c] += square[c]
+    weights[:] = np.float32(0.0)
+    first, last = max(counted.margin - top, 0), min(counted.margin + counted.rows - top, TILE)
+    start, stop = max(counted.margin - left, 0), min(counted.margin + counted.columns - left, TILE)
+    for v in range(first, last):
+        row = (top + v - counted.margin) >> counted.power
+        for u in range(start, stop):
+            weights[TILE * v + u] = counted.weight[row, (left + u - counted.margin) >> counted.power]
 
 
-@numba.njit(cache=True, nogil=True)
 def convolve(
     features: Features,
     corner: int,
@@ -248,48 +228,95 @@ def convolve(
     sums : `numpy.ndarray` [`float64`]
         Sums of features, and of their squares, shape (2, n_out).
     """
-    values = features.values
+    n_in, n_out = features.values.shape[2] + more.shape[2], result.shape[2]
+    fitting = CACHE_SIZE // (PLACES * (n_in + n_out)) // ROWS * ROWS
+    most = min(MOST_TILES, max(fitting, LEAST_TILES), -(-max(len(tiles), 1) // ROWS) * ROWS)
+    pixels = np.zeros(PLACES * (most * n_in + CACHE_SKEW), dtype=np.float32)
+    products = np.empty(PLACES * (most * n_out + CACHE_SKEW), dtype=np.float32)
+    pixel_weights = np.empty(TILE * TILE, dtype=np.float32)
+    _convolve(
+        features,
+        corner,
+        more,
+        more_corner,
+        weights,
+        bias,
+        result,
+        tiles,
+        counted,
+        sums,
+        most,
+        pixels,
+        products,
+        pixel_weights,
+    )
+
+
+@in_place
+def _convolve(
+    features: Features,
+    corner: int,
+    more: np.ndarray,
+    more_corner: int,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    result: np.ndarray,
+    tiles: np.ndarray,
+    counted: Sums,
+    sums: np.ndarray,
+    most: int,
+    pixels: np.ndarray,
+    products: np.ndarray,
+    pixel_weights: np.ndarray,
+) -> None:
+    """Convolve features, so many tiles together, in the room that is given."""
+    values, scale, offset = features
     n_first, n_more, n_out = values.shape[2], more.shape[2], result.shape[2]
     n_in = n_first + n_more
-    fitting = CACHE_SIZE // (PLACES * (n_in + n_out)) // ROWS * ROWS
-    most = min(MOST_TILES, max(fitting, LEAST_TILES), -(-max(tiles.shape[0], 1) // ROWS) * ROWS)
     step_in, step_out = most * n_in + CACHE_SKEW, most * n_out + CACHE_SKEW
-    pixels = np.zeros(PLACES * step_in, dtype=np.float32)
-    products = np.empty(PLACES * step_out, dtype=np.float32)
-    scratch = np.empty((2, n_out), dtype=np.float32)
     line, more_line, result_line = values.shape[1] * n_first, more.shape[1] * n_more, result.shape[1] * n_out
     for start in range(0, tiles.shape[0], most):
         n_tiles = min(most, tiles.shape[0] - start)
         for i in range(n_tiles):
             y, x = TILE * tiles[start + i, 0], TILE * tiles[start + i, 1]
             at = (corner + y) * line + (corner + x) * n_first
+            to = i * n_in
             for c in range(0, n_first, LANES):
-                to = i * n_in + c
                 transform_normalised(
-                    values, at + c, line, n_first, features.scale, features.offset, c, pixels, to, step_in
+                    values, at + c, line, n_first, scale, c, offset, c, pixels, to + c, step_in
                 )
             at = (more_corner + y) * more_line + (more_corner + x) * n_more
+            to += n_first
             for c in range(0, n_more, LANES):
-                to = i * n_in + n_first + c
-                transform_plain(
-                    more, at + c, more_line, n_more, features.scale, features.offset, c, pixels, to, step_in
-                )
+                transform_plain(more, at + c, more_line, n_more, pixels, to + c, step_in)
         n_rows = -(-n_tiles // ROWS) * ROWS
         for place in range(PLACES):
             at, to = place * step_in, place * step_out
             multiply(pixels, at, weights, place * n_in * n_out, products, to, n_rows, n_in, n_out)
         for i in range(n_tiles):
             y, x = TILE * tiles[start + i, 0], TILE * tiles[start + i, 1]
+            _weigh_pixels(counted, y, x, pixel_weights)
             to = y * result_line + x * n_out
             for c in range(0, n_out, LANES):
                 transform_result(
-                    products, i * n_out + c, step_out, bias, c, result, to + c, result_line, n_out
+                    products,
+                    i * n_out + c,
+                    step_out,
+                    bias,
+                    c,
+                    result,
+                    to + c,
+                    result_line,
+                    n_out,
+                    pixel_weights,
+                    0,
+                    sums,
+                    c,
+                    sums,
+                    n_out + c,
                 )
-            if counted.weight.size > 0:
-                _add_to_sums(result, y, x, counted, scratch, sums)
 
 
-@numba.njit(cache=True, nogil=True)
 def convolve_image(image: np.ndarray, matrix: np.ndarray, result: np.ndarray, tiles: np.ndarray) -> None:
     """Convolve an image of one channel, directly.
 
@@ -303,9 +330,22 @@ def convolve_image(image: np.ndarray, matrix: np.ndarray, result: np.ndarray, ti
     result, tiles : `numpy.ndarray`
         As for `convolve`.
     """
-    n_in, n_out = 10, result.shape[2]
-    pixels = np.ones((DIRECT_TILES * TILE * TILE, n_in), dtype=np.float32)
-    products = np.empty((DIRECT_TILES * TILE * TILE, n_out), dtype=np.float32)
+    pixels = np.ones((DIRECT_TILES * TILE * TILE, 10), dtype=np.float32)
+    products = np.empty((DIRECT_TILES * TILE * TILE, result.shape[2]), dtype=np.float32)
+    _convolve_image(image, matrix, result, tiles, pixels, products)
+
+
+@in_place
+def _convolve_image(
+    image: np.ndarray,
+    matrix: np.ndarray,
+    result: np.ndarray,
+    tiles: np.ndarray,
+    pixels: np.ndarray,
+    products: np.ndarray,
+) -> None:
+    """Convolve an image in the room that is given."""
+    n_in, n_out = pixels.shape[1], result.shape[2]
     for start in range(0, tiles.shape[0], DIRECT_TILES):
         n_pixels = min(DIRECT_TILES, tiles.shape[0] - start) * TILE * TILE
         for i in range(n_pixels):
@@ -316,10 +356,10 @@ def convolve_image(image: np.ndarray, matrix: np.ndarray, result: np.ndarray, ti
         multiply(pixels, 0, matrix, 0, products, 0, pixels.shape[0], n_in, n_out)
         for i in range(n_pixels):
             y, x = _pixel(tiles, start, i)
-            result[y, x] = products[i]
+            for c in range(n_out):
+                result[y, x, c] = products[i, c]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=REORDERING)
 def add_moments(image: np.ndarray, first: int, end: int, left: int, right: int, moments: np.ndarray) -> None:
     """Add up products of the pixels of 3x3 windows, and of 1.
 
@@ -335,7 +375,14 @@ def add_moments(image: np.ndarray, first: int, end: int, left: int, right: int, 
     moments : `numpy.ndarray` [`float64`]
         Where to add, shape (10, 10), symmetric.
     """
-    ones = np.ones(right - left, dtype=np.float32)
+    _add_moments(image, first, end, left, right, np.ones(right - left, dtype=np.float32), moments)
+
+
+@in_place_reordered
+def _add_moments(
+    image: np.ndarray, first: int, end: int, left: int, right: int, ones: np.ndarray, moments: np.ndarray
+) -> None:
+    """Add up products of rows, given a row of ones."""
     for y in range(first, end):
         for i in range(10):
             a = image[y + i // 3, left + i % 3 : right + i % 3] if i < 9 else ones
@@ -349,14 +396,34 @@ def add_moments(image: np.ndarray, first: int, end: int, left: int, right: int, 
                     moments[j, i] += total
 
 
-@numba.njit(cache=True, nogil=True)
+@in_place
 def _pixel(tiles: np.ndarray, start: int, i: int) -> tuple[int, int]:
     """Return row and column of one pixel of some tiles."""
     tile, place = start + i // (TILE * TILE), i % (TILE * TILE)
     return TILE * tiles[tile, 0] + place // TILE, TILE * tiles[tile, 1] + place % TILE
 
 
-@numba.njit(cache=True, nogil=True)
+@in_place
+def clear(values: np.ndarray, side: int, tiles: np.ndarray) -> None:
+    """Set features to zero.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray` [`float32`]
+        Features, shape (ny, nx, n_channels).
+    side : `int`
+        Side of a tile.
+    tiles : `numpy.ndarray` [`int`]
+        Row and column of each tile, shape (n, 2).
+    """
+    for k in range(tiles.shape[0]):
+        for y in range(side * tiles[k, 0], side * tiles[k, 0] + side):
+            for x in range(side * tiles[k, 1], side * tiles[k, 1] + side):
+                for c in range(values.shape[2]):
+                    values[y, x, c] = np.float32(0.0)
+
+
+@in_place
 def halve(features: Features, result: np.ndarray, tiles: np.ndarray) -> None:
     """Normalise and rectify features, and take maxima of 2x2 pixels.
 
@@ -384,7 +451,6 @@ def halve(features: Features, result: np.ndarray, tiles: np.ndarray) -> None:
                     to[i] = max(max(upper, lower) + offset[i], zero)
 
 
-@numba.njit(cache=True, nogil=True)
 def deconvolve(
     features: Features, matrix: np.ndarray, bias: np.ndarray, result: np.ndarray, tiles: np.ndarray
 ) -> None:
@@ -403,10 +469,24 @@ def deconvolve(
     tiles : `numpy.ndarray` [`int`]
         Row and column of each tile of the features to use, shape (n, 2).
     """
+    pixels = np.zeros((DIRECT_TILES * TILE * TILE, features.scale.size), dtype=np.float32)
+    products = np.empty((DIRECT_TILES * TILE * TILE, 4 * bias.size), dtype=np.float32)
+    _deconvolve(features, matrix, bias, result, tiles, pixels, products)
+
+
+@in_place
+def _deconvolve(
+    features: Features,
+    matrix: np.ndarray,
+    bias: np.ndarray,
+    result: np.ndarray,
+    tiles: np.ndarray,
+    pixels: np.ndarray,
+    products: np.ndarray,
+) -> None:
+    """Make 2x2 pixels of each in the room that is given."""
     values, scale, offset = features
-    n_in, n_out = values.shape[2], result.shape[2]
-    pixels = np.zeros((DIRECT_TILES * TILE * TILE, n_in), dtype=np.float32)
-    products = np.empty((DIRECT_TILES * TILE * TILE, 4 * n_out), dtype=np.float32)
+    n_in, n_out = pixels.shape[1], bias.size
     zero = np.float32(0.0)
     for start in range(0, tiles.shape[0], DIRECT_TILES):
         n_pixels = min(DIRECT_TILES, tiles.shape[0] - start) * TILE * TILE
@@ -426,7 +506,7 @@ def deconvolve(
                         to[c] = product[c] + bias[c]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=REORDERING)
+@in_place_reordered
 def rate(
     features: Features, weight: np.ndarray, bias: float, probability: np.ndarray, tiles: np.ndarray
 ) -> None:
