@@ -81,7 +81,7 @@ def stack_tables(tables: Sequence[tuple[Mapping[str, int], Table]]) -> Table:
             )
         columns = {name: np.full(len(table), value, dtype=np.int64) for name, value in identity.items()}
         columns.update({name: np.asarray(table[name]) for name in table.colnames})
-        # The tables of many visits are large: they are copied once, on stacking.
+        # Those of many visits are large: they are copied once, on stacking.
         parts.append(Table(columns, copy=False))
     parts = [part for part in parts if len(part) > 0] or parts[:1]
     return vstack(parts, metadata_conflicts="silent") if len(parts) > 1 else parts[0].copy()
