@@ -370,6 +370,13 @@ def test_stacking_tables() -> None:
     assert stacked["detector"].tolist() == [4, 5, 5]
     assert stacked["b"].tolist() == ["x", "long", "y"]
     assert len(stack_tables([({}, first[:0]), ({}, first[:0])])) == 0
+    # One alone is not changed by what becomes of the result, either.
+    for tables in ([({"detector": 4}, second)], [({}, second), ({}, second[:0])], [({}, second), ({}, first)]):
+        stacked = stack_tables(tables)
+        stacked["a"][0] = 9
+        stacked["b"][0] = "z"
+        assert second["a"].tolist() == [2, 3]
+        assert second["b"].tolist() == ["long", "y"]
     with pytest.raises(ValueError, match=r"detector': 5.*differ in columns: b, c"):
         stack_tables([({"detector": 4}, first), ({"detector": 5}, Table({"a": [1], "c": [1]}))])
     with pytest.raises(ValueError, match="No tables"):
