@@ -371,8 +371,8 @@ def test_stacking_tables() -> None:
     assert stacked["b"].tolist() == ["x", "long", "y"]
     assert len(stack_tables([({}, first[:0]), ({}, first[:0])])) == 0
     # One alone is not changed by what becomes of the result, either.
-    for tables in ([({"detector": 4}, second)], [({}, second), ({}, second[:0])], [({}, second), ({}, first)]):
-        stacked = stack_tables(tables)
+    for others in ([], [({}, second[:0])], [({}, first)]):
+        stacked = stack_tables([({}, second), *others])
         stacked["a"][0] = 9
         stacked["b"][0] = "z"
         assert second["a"].tolist() == [2, 3]

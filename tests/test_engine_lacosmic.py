@@ -30,8 +30,9 @@ from hypothesis import strategies as st
 from lsst.meas.cosmicrays.engines.lacosmic import detect_cosmics
 from lsst.meas.cosmicrays.engines.lacosmic import threads as lacosmic_threads
 from lsst.meas.cosmicrays.engines.lacosmic.background import background_levels
-from lsst.meas.cosmicrays.engines.lacosmic.frame import TILE, Frame, laplacian_at
+from lsst.meas.cosmicrays.engines.lacosmic.frame import TILE, Frame, laplacian_at, start_variance
 from lsst.meas.cosmicrays.engines.lacosmic.kernels import psf_kernel
+from lsst.meas.cosmicrays.engines.lacosmic.lists import give_slots
 from lsst.meas.cosmicrays.engines.lacosmic.medians import (
     MEDIAN9,
     MEDIAN25,
@@ -42,6 +43,7 @@ from lsst.meas.cosmicrays.engines.lacosmic.medians import (
     network_median,
     quickselect,
 )
+from lsst.meas.cosmicrays.engines.lacosmic.patches import Patches, gather_variance
 from lsst.meas.cosmicrays.engines.lacosmic.threads import Threads
 
 # astroscrappy writes beyond its arrays if the image is smaller than this.
@@ -577,3 +579,31 @@ def test_same_where_crs_grow_from_afar(sigfrac: float) -> None:
     for mask in (None, random.random(image.shape) < 0.05):
         ours = detect_cosmics(image, mask, sigclip=2.5, sigfrac=sigfrac, niter=8)
         assert_same_bits(ours, original(image, inmask=mask, sigclip=2.5, sigfrac=sigfrac, niter=8))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stored_variances_of_a_patch(seed: int) -> None:
+    """CR pixels have the variance that is stored, wherever tiles begin."""
+    rng = np.random.default_rng(seed)
+    ny, nx = shape = (19, 45)
+    pixels = np.flatnonzero(rng.random(shape) < 0.1)
+    slots = np.full([-(-side // TILE) for side in shape], -1)
+    stored = np.zeros((give_slots(slots, 0, pixels, nx), TILE, TILE), dtype=np.float32)
+    image, plane = rng.random((2, *shape), dtype=np.float32)
+    flags = np.zeros(shape, dtype=np.uint8)
+    frame = Frame(image, flags, plane, np.float32(2.0), np.float32(1.0), image[:0, :0], slots, stored)
+    start_variance(frame, pixels)
+    stored += 100
+    expected = plane * np.float32(2.0) + np.float32(1.0)
+    y, x = np.divmod(pixels, nx)
+    expected[y, x] += 100
+    for _ in range(100):
+        top, left = rng.integers(ny), rng.integers(nx)
+        height, width = rng.integers(1, ny - top + 1), rng.integers(1, nx - left + 1)
+        corner = np.array([top * nx + left])
+        target = np.zeros((height + 6, width + 6), dtype=np.float32)
+        patches = Patches(np.array([top]), np.array([left]), corner, int(height), int(width))
+        gather_variance(frame, patches, 3, target)
+        rows = np.clip(np.arange(top - 3, top + height + 3), 0, ny - 1)
+        columns = np.clip(np.arange(left - 3, left + width + 3), 0, nx - 1)
+        np.testing.assert_array_equal(target, expected[np.ix_(rows, columns)])

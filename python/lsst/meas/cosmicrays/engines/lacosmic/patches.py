@@ -284,8 +284,8 @@ def _gather_rows_of_variance(frame: Frame, patches: Patches, reach: int, target:
             if lanes == 1:
                 values, flags = frame.variance[y, first:last], frame.flags[y, first:last]
                 inside = row[first - left : last - left]
-                if copy_variance(values, flags, frame.scale, frame.offset, inside):
-                    insert_stored_in_row(frame, y, first, inside)
+                if _copy_variance(values, flags, frame.scale, frame.offset, inside):
+                    _insert_stored_in_row(frame, y, first, inside)
                 _extend(row, first - left, last - left, width)
                 continue
             for c in range(width):
@@ -324,7 +324,7 @@ def _any_slot(slots: np.ndarray, top: int, left: int, bottom: int, right: int) -
 
 
 @in_place
-def copy_variance(
+def _copy_variance(
     values: np.ndarray, flags: np.ndarray, scale: np.float32, offset: np.float32, row: np.ndarray
 ) -> bool:
     """Copy the variance of a run of pixels, as if none were a CR pixel.
@@ -354,7 +354,7 @@ def copy_variance(
 
 
 @in_place
-def insert_stored_in_row(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
+def _insert_stored_in_row(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
     """Put in the variance of CR pixels of a run of pixels.
 
     Parameters
