@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiled import compiled, in_place
-from .frame import BAD, COSMIC_RAY, NOTHING, Frame
+from .frame import BAD, COSMIC_RAY, Frame
 from .lists import with_room
 from .medians import quickselect
 from .threads import Threads
@@ -42,14 +42,6 @@ NAN = np.float32(np.nan)
 
 HIDDEN = np.uint8(BAD | COSMIC_RAY)
 """Flags of pixels whose numbers in the image are not used."""
-
-
-class Plane(NamedTuple):
-    """Numbers of all pixels, and what they are multiplied by and added to."""
-
-    values: np.ndarray
-    scale: np.float32
-    offset: np.float32
 
 
 class Counts(NamedTuple):
@@ -92,16 +84,14 @@ def background_levels(
     level, variance : `numpy.float32`
         Lower medians over the pixels that are not masked.
     """
-    image = Plane(frame.image, np.float32(1), NOTHING)
-    variance = Plane(frame.variance, frame.scale, frame.offset)
     return (
-        _level(frame.flags, image, pixels, values, threads),
-        _level(frame.flags, variance, pixels, variances, threads),
+        _level(frame.flags, frame.image, pixels, values, threads),
+        _level(frame.flags, frame.variance, pixels, variances, threads),
     )
 
 
 def _level(
-    flags: np.ndarray, plane: Plane, pixels: np.ndarray, originals: np.ndarray, threads: Threads
+    flags: np.ndarray, plane: np.ndarray, pixels: np.ndarray, originals: np.ndarray, threads: Threads
 ) -> np.float32:
     """Return the median of a plane with the original numbers of CR pixels."""
     low, high = _middle(_sample(flags, plane, originals))
@@ -134,14 +124,14 @@ def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.n
     return numbers[(numbers > low) & (numbers < high)], counts
 
 
-def _sample(flags: np.ndarray, plane: Plane, originals: np.ndarray) -> np.ndarray:
+def _sample(flags: np.ndarray, plane: np.ndarray, originals: np.ndarray) -> np.ndarray:
     """Return numbers of some pixels all over the image."""
     step = max(flags.size // SAMPLE, 1)
     pieces = -(-flags.size // (PIECE * step))
     starts = np.linspace(0, max(flags.size - PIECE, 0), pieces, dtype=np.intp)
     pixels = np.minimum(starts[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
     usable = pixels[flags.ravel()[pixels] & HIDDEN == 0]
-    sample = plane.values.ravel()[usable] * plane.scale + plane.offset
+    sample = plane.ravel()[usable]
     return np.concatenate((sample, originals[:: min(step, originals.size)]))
 
 
@@ -156,7 +146,7 @@ def _middle(sample: np.ndarray) -> tuple[np.float32, np.float32]:
 
 @compiled
 def _between(
-    flags: np.ndarray, plane: Plane, top: int, bottom: int, low: np.float32, high: np.float32
+    flags: np.ndarray, plane: np.ndarray, top: int, bottom: int, low: np.float32, high: np.float32
 ) -> tuple[np.ndarray, Counts]:
     """Sort out the numbers of some rows of a plane.
 
@@ -169,11 +159,11 @@ def _between(
     n_between = 0
     below = to_low = to_high = nan = n = np.int64(0)
     for y in range(top, bottom):
-        counts = _count(plane.values[y], flags[y], plane.scale, plane.offset, low, high)
+        counts = _count(plane[y], flags[y], low, high)
         if counts.to_high > counts.to_low:
-            _mark_inside(plane.values[y], flags[y], plane.scale, plane.offset, low, high, inside)
+            _mark_inside(plane[y], flags[y], low, high, inside)
             between = with_room(between, n_between, nx + 8)
-            n_between = _keep(plane.values[y], plane.scale, plane.offset, inside, words, between, n_between)
+            n_between = _keep(plane[y], inside, words, between, n_between)
         below += counts.below
         to_low += counts.to_low
         to_high += counts.to_high
@@ -186,15 +176,13 @@ def _between(
 def _count(
     values: np.ndarray,
     flags: np.ndarray,
-    scale: np.float32,
-    offset: np.float32,
     low: np.float32,
     high: np.float32,
 ) -> Counts:
     """Count the numbers of a row."""
     below = to_low = to_high = is_number = n = np.int32(0)
     for x in range(values.size):
-        value = values[x] * scale + offset
+        value = values[x]
         usable = flags[x] & HIDDEN == 0
         value = value if usable else NAN
         n += np.int32(usable)
@@ -209,15 +197,13 @@ def _count(
 def _mark_inside(
     values: np.ndarray,
     flags: np.ndarray,
-    scale: np.float32,
-    offset: np.float32,
     low: np.float32,
     high: np.float32,
     inside: np.ndarray,
 ) -> None:
     """Tell which numbers of a row are between two."""
     for x in range(values.size):
-        value = values[x] * scale + offset
+        value = values[x]
         usable = flags[x] & HIDDEN == 0
         inside[x] = np.uint8(usable) & np.uint8(low < value) & np.uint8(value < high)
 
@@ -225,8 +211,6 @@ def _mark_inside(
 @in_place
 def _keep(
     values: np.ndarray,
-    scale: np.float32,
-    offset: np.float32,
     inside: np.ndarray,
     words: np.ndarray,
     between: np.ndarray,
@@ -239,18 +223,20 @@ def _keep(
     for i in range(words.size):
         if words[i]:
             for x in range(8 * i, min(8 * i + 8, values.size)):
-                between[n] = values[x] * scale + offset
+                between[n] = values[x]
                 n += int(inside[x])
     return n
 
 
-def _exact_level(flags: np.ndarray, plane: Plane, pixels: np.ndarray, originals: np.ndarray) -> np.float32:
+def _exact_level(
+    flags: np.ndarray, plane: np.ndarray, pixels: np.ndarray, originals: np.ndarray
+) -> np.float32:
     """Find the median as astroscrappy does.
 
     Where there are NaN, or where it is zero, which number is the median, or
     which of the two zeros, depends on how it is found.
     """
-    values = plane.values * plane.scale + plane.offset
+    values = plane.copy()
     values.ravel()[pixels] = originals
     usable = values[flags & BAD == 0]
     return np.float32(quickselect(usable, usable.size))

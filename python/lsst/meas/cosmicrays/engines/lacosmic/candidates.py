@@ -17,18 +17,15 @@ with any.  What is left is a pixel in hundreds.
 
 from __future__ import annotations
 
-__all__ = ["CROWD", "HEIGHT", "LONGEST", "SQUARE_CROWD", "TALL", "WIDTH", "append_block", "find_candidates"]
+__all__ = ["CROWD", "LONGEST", "SQUARE_CROWD", "TALL", "WIDTH", "append_block", "find_candidates"]
 
 import numpy as np
 
 from .compiled import compiled, in_place
-from .frame import BAD, CANDIDATE, COSMIC_RAY, Frame, laplacian_at, positive_laplacian, variance_at
+from .frame import BAD, CANDIDATE, HEIGHT, REACH, Frame, laplacian_at, positive_laplacian
 from .lists import with_room
 from .patches import whole_vectors
 from .steps import SMALLEST_VARIANCE, Rule
-
-HEIGHT = 8
-"""Rows that share a lower bound on the noise, and that are tested together."""
 
 STRIPS = 4
 """Strips of so many rows that are tested together if nearly all are to be."""
@@ -52,13 +49,10 @@ SQUARE_CROWD = 40
 BRIDGE = 2
 """Blocks between others that are no longer looked at together with them."""
 
-REACH = 3
-"""How far from a pixel the variances are that its noise depends on."""
-
 MARGIN = np.float32(1 - 1e-5)
 """Factor of what the square of the Laplacian must reach, for rounding."""
 
-ROOM_ROWS = 4
+ROOM_ROWS = 3
 """Rows of numbers that the first look needs to work in."""
 
 NONE = np.uint8(0)
@@ -154,7 +148,9 @@ def _look_at_strip(
     first, last = _next_blocks(wanted, 0)
     while first < last:
         left, right = first * WIDTH, min(last * WIDTH, nx)
-        bound = _bound_variance(frame, top, bottom, left, right, room)
+        bound = frame.bounds[top // HEIGHT, left:right]
+        if not only:
+            _bound_variance(frame.variance, top, bottom, left, right, room, bound)
         for y in range(top, bottom):
             row = passing[y - top, left:right]
             _compare(frame, rule, y, left, right, bound, row, room[0])
@@ -305,43 +301,28 @@ def _count(passing: np.ndarray, left: int, right: int) -> np.ndarray:
     return counts
 
 
-@compiled
+@in_place
 def _bound_variance(
-    frame: Frame, top: int, bottom: int, left: int, right: int, room: np.ndarray
-) -> np.ndarray:
+    variance: np.ndarray, top: int, bottom: int, left: int, right: int, room: np.ndarray, bound: np.ndarray
+) -> None:
     """Find the least variance in reach of each column of a strip of rows.
 
     NaN is passed over: where all are NaN, so is the noise.
     """
-    ny, nx = frame.flags.shape
+    ny, nx = variance.shape
     first = max(left - REACH, 0)
     last = min(whole_vectors(right + REACH - first) + first, nx)
     least = room[0, : whole_vectors(right - left + 2 * REACH) + WIDTH]
     least[:] = INFINITY
     target = least[first - left + REACH : last - left + REACH]
     for y in range(max(top - REACH, 0), min(bottom + REACH, ny)):
-        values = frame.variance[y, first:last]
-        flags = frame.flags[y, first:last]
-        any_flag = np.uint8(0)
+        values = variance[y, first:last]
         for i in range(target.size):
-            any_flag |= flags[i]
-        if not any_flag & COSMIC_RAY:
-            for i in range(target.size):
-                value = values[i] * frame.scale + frame.offset
-                target[i] = value if value < target[i] else target[i]
-            continue
-        for i in range(target.size):
-            value = INFINITY if flags[i] & COSMIC_RAY else values[i] * frame.scale + frame.offset
-            target[i] = value if value < target[i] else target[i]
-        for i in range(target.size):
-            if flags[i] & COSMIC_RAY:
-                value = variance_at(frame, y, first + i)
-                target[i] = value if value < target[i] else target[i]
+            target[i] = values[i] if values[i] < target[i] else target[i]
     n = whole_vectors(right - left)
     _lesser(least, 1, room[1, : n + 5])
     _lesser(room[1], 2, room[2, : n + 3])
-    _lesser(room[2], 3, room[3, :n])
-    return room[3, : right - left]
+    _lesser(room[2], 3, bound)
 
 
 @in_place

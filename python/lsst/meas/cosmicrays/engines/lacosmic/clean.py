@@ -16,7 +16,7 @@ __all__ = ["CLEAN_TYPES", "HALF", "clean", "clean_to_zero", "put"]
 import numpy as np
 
 from .compiled import compiled, in_place
-from .frame import BAD, COSMIC_RAY, Frame, store_variance, variance_at
+from .frame import BAD, COSMIC_RAY, Frame, put_pixel
 from .medians import quickselect
 
 CLEAN_TYPES = ("median", "medmask", "meanmask", "idw")
@@ -97,7 +97,7 @@ def clean(
             for k in range(-HALF, HALF + 1):
                 if frame.flags[y + j, x + k] & (BAD | COSMIC_RAY) == 0:
                     values[n] = frame.image[y + j, x + k]
-                    variances[n] = variance_at(frame, y + j, x + k)
+                    variances[n] = frame.variance[y + j, x + k]
                     weights[n] = WEIGHTS[j + HALF, k + HALF]
                     n += 1
         enclosed[i] = n == 0
@@ -134,10 +134,8 @@ def clean_to_zero(frame: Frame, pixels: np.ndarray) -> np.ndarray:
         y = pixels[i] // nx
         x = pixels[i] % nx
         value = _zero_unless_nan(frame.image[y - HALF, x - HALF])
-        variance = _zero_unless_nan(variance_at(frame, y - HALF, x - HALF))
-        changed[i] = not (value == frame.image[y, x] and variance == variance_at(frame, y, x))
-        frame.image[y, x] = value
-        store_variance(frame, y, x, variance)
+        variance = _zero_unless_nan(frame.variance[y - HALF, x - HALF])
+        changed[i] = put_pixel(frame, y, x, value, variance)
     return changed
 
 
@@ -167,9 +165,5 @@ def put(frame: Frame, pixels: np.ndarray, values: np.ndarray, variances: np.ndar
     nx = frame.flags.shape[1]
     changed = np.zeros(pixels.size, dtype=np.bool_)
     for i in range(pixels.size):
-        y = pixels[i] // nx
-        x = pixels[i] % nx
-        changed[i] = not (values[i] == frame.image[y, x] and variances[i] == variance_at(frame, y, x))
-        frame.image[y, x] = values[i]
-        store_variance(frame, y, x, variances[i])
+        changed[i] = put_pixel(frame, pixels[i] // nx, pixels[i] % nx, values[i], variances[i])
     return changed

@@ -20,9 +20,9 @@ __all__ = ["RUNS", "clear_near", "crowded_runs", "exceed", "forget", "learn", "l
 
 import numpy as np
 
-from .candidates import HEIGHT, LONGEST, TALL, WIDTH, append_block, find_candidates
+from .candidates import LONGEST, TALL, WIDTH, append_block, find_candidates
 from .compiled import compiled, in_place, inlined
-from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, KNOWN, NEAR, Frame
+from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, HEIGHT, KNOWN, NEAR, Frame
 from .lists import with_room
 from .patches import Patches, new_scratch
 from .steps import (
@@ -31,12 +31,10 @@ from .steps import (
     Rule,
     find_fine_structure,
     find_laplacian,
-    find_signal_to_noise,
     find_significance,
     fine_structure,
     half_of,
     reach_of,
-    remove_smooth,
     signal_to_noise,
     significance,
 )
@@ -138,7 +136,7 @@ def _are_sharp(
 ) -> np.ndarray:
     """Tell which pixels exceed the limit, and are too sharp for a star."""
     sharp = np.empty(significances.size, dtype=np.bool_)
-    _tell_sharp(significances, structures, noises, rule.limit, rule.contrast, sharp)
+    _tell_sharp(significances, structures, noises, rule.limit, rule.contrast, sharp, sharp.size)
     return sharp
 
 
@@ -150,16 +148,13 @@ def _tell_sharp(
     limit: np.float32,
     contrast: np.float32,
     sharp: np.ndarray,
-) -> bool:
-    """Do what `_are_sharp` does into an array, and tell if any pixel is so."""
-    any_sharp = np.uint8(0)
-    for i in range(sharp.size):
+    n: int,
+) -> None:
+    """Do what `_are_sharp` does for the first numbers of some arrays."""
+    for i in range(n):
         structure = structures[i] / noises[i]
         structure = SMALLEST_FINE_STRUCTURE if structure < SMALLEST_FINE_STRUCTURE else structure
-        is_sharp = (significances[i] / structure > contrast) & (significances[i] > limit)
-        sharp[i] = is_sharp
-        any_sharp |= np.uint8(is_sharp)
-    return bool(any_sharp)
+        sharp[i] = (significances[i] / structure > contrast) & (significances[i] > limit)
 
 
 @compiled
@@ -190,30 +185,25 @@ def _find_in_runs(
     n = m = 0
     scratch = new_scratch(TALL, LONGEST, 1, 6, rule.separable)
     fine = new_scratch(TALL, LONGEST, 1, reach_of(rule), rule.separable)
-    buffer = np.empty((TALL, LONGEST), dtype=np.bool_)
+    sharp = np.empty((TALL, LONGEST), dtype=np.bool_)
     for run in runs:
         patches = _patch(frame.flags, run)
         height, width = patches.height, patches.width
-        sharp = buffer[:height, :width]
         find_fine_structure(frame, rule, patches, fine)
         find_laplacian(frame.image, patches, NO_PIXELS, scratch.raw, scratch.signal)
-        n_sharp = _take_candidates(frame.flags, rule, run, scratch.signal, fine.result, sharp)
+        n_sharp = _take_candidates(frame.flags, rule, patches, scratch.signal, fine.result, sharp)
         if n_sharp * WIDTH * HEIGHT <= crowd * width * height:
             pixels = with_room(pixels, m, n_sharp)
             structures = with_room(structures, m, n_sharp)
-            m = _append_sharp(sharp, fine.result, run[0] * nx + run[1], nx, pixels, structures, m)
+            m = _append_sharp(sharp, fine.result, patches, nx, pixels, structures, m)
             continue
-        find_signal_to_noise(frame, rule, patches, half, scratch)
-        ratios = scratch.signal[half : half + height, half : half + width]
-        noises = scratch.noise[half : half + height, half : half + width]
-        if not _any_sharp(ratios, fine.result, noises, rule, sharp):
-            continue
-        remove_smooth(rule.separable, scratch.signal, half, scratch, patches, frame.flags.shape)
-        _record(frame.flags, rule, run[0], run[1], scratch.result[:height, :width])
-        if not _any_sharp(scratch.result, fine.result, noises, rule, sharp):
-            continue
+        find_significance(frame, rule, patches, scratch)
+        _record(frame.flags, rule, run[0], run[1], height, width, scratch.result)
         found = with_room(found, n, room)
-        n = _append_found(sharp, frame.flags, run, only, found, n)
+        for r in range(height):
+            noises = scratch.noise[half + r, half:]
+            _tell_sharp(scratch.result[r], fine.result[r], noises, rule.limit, rule.contrast, sharp[r], width)
+        n = _append_found(sharp, frame.flags, patches, only, found, n)
     return found[:n], pixels[:m], structures[:m]
 
 
@@ -221,17 +211,18 @@ def _find_in_runs(
 def _append_sharp(
     sharp: np.ndarray,
     structures: np.ndarray,
-    corner: int,
+    patches: Patches,
     nx: int,
     pixels: np.ndarray,
     of_pixels: np.ndarray,
     n: int,
 ) -> int:
     """Add the sharp pixels of a patch, and their fine structure, to lists."""
-    for r in range(sharp.shape[0]):
-        for c in range(sharp.shape[1]):
+    for r in range(patches.height):
+        first = patches.corners[0] + r * nx
+        for c in range(patches.width):
             if sharp[r, c]:
-                pixels[n] = corner + r * nx + c
+                pixels[n] = first + c
                 of_pixels[n] = structures[r, c]
                 n += 1
     return n
@@ -239,13 +230,13 @@ def _append_sharp(
 
 @in_place
 def _append_found(
-    sharp: np.ndarray, flags: np.ndarray, run: np.ndarray, only: np.uint8, found: np.ndarray, n: int
+    sharp: np.ndarray, flags: np.ndarray, patches: Patches, only: np.uint8, found: np.ndarray, n: int
 ) -> int:
-    """Add the sharp, good pixels of a run that are looked at to a list."""
-    for r in range(sharp.shape[0]):
-        y = run[0] + r
-        for c in range(sharp.shape[1]):
-            x = run[1] + c
+    """Add the sharp, good pixels of a patch that are looked at to a list."""
+    for r in range(patches.height):
+        y = patches.tops[0] + r
+        for c in range(patches.width):
+            x = patches.lefts[0] + c
             if sharp[r, c] and flags[y, x] & (BAD | only) == only:
                 found[n] = y * flags.shape[1] + x
                 n += 1
@@ -256,12 +247,12 @@ def _append_found(
 def _take_candidates(
     flags: np.ndarray,
     rule: Rule,
-    run: np.ndarray,
+    patches: Patches,
     laplacians: np.ndarray,
     structures: np.ndarray,
     sharp: np.ndarray,
 ) -> int:
-    """Tell which candidates of a run may be too sharp for stars, and count.
+    """Tell which candidates of a patch may be too sharp for stars, and count.
 
     S' is at most S, and the noise cancels in S over the fine structure.  Where
     the fine structure is less than the smallest that counts, what exceeds the
@@ -273,9 +264,10 @@ def _take_candidates(
     cancels = rule.kernel.size == 0 and rule.contrast >= ZERO
     cancels = cancels and rule.limit >= SMALLEST_FINE_STRUCTURE * rule.contrast
     factor = TWO * rule.contrast
+    left = patches.lefts[0]
     n = 0
-    for r in range(sharp.shape[0]):
-        row = flags[run[0] + r, run[1] : run[1] + sharp.shape[1]]
+    for r in range(patches.height):
+        row = flags[patches.tops[0] + r, left : left + patches.width]
         laplacian, structure, passing = laplacians[r], structures[r], sharp[r]
         in_row = np.uint8(0)
         for c in range(row.size):
@@ -286,19 +278,6 @@ def _take_candidates(
             in_row += np.uint8(passing[c])
         n += int(in_row)
     return n
-
-
-@in_place
-def _any_sharp(
-    significances: np.ndarray, structures: np.ndarray, noises: np.ndarray, rule: Rule, sharp: np.ndarray
-) -> bool:
-    """Do what `_are_sharp` does for a patch, and tell if any pixel is so."""
-    any_sharp = False
-    for r in range(sharp.shape[0]):
-        any_sharp |= _tell_sharp(
-            significances[r], structures[r], noises[r], rule.limit, rule.contrast, sharp[r]
-        )
-    return any_sharp
 
 
 @compiled
@@ -327,7 +306,7 @@ def learn(frame: Frame, rule: Rule, runs: np.ndarray) -> None:
     for run in runs:
         patches = _patch(frame.flags, run)
         find_significance(frame, rule, patches, scratch)
-        _record(frame.flags, rule, run[0], run[1], scratch.result[: patches.height, : patches.width])
+        _record(frame.flags, rule, run[0], run[1], patches.height, patches.width, scratch.result)
 
 
 def learn_around(frame: Frame, rule: Rule, pixels: np.ndarray) -> None:
@@ -363,7 +342,8 @@ def _record_all(flags: np.ndarray, rule: Rule, corners: np.ndarray, significance
     """Set flags of the pixels of small blocks that tell what they exceed."""
     nx = flags.shape[1]
     for i in range(corners.size):
-        _record(flags, rule, corners[i] // nx, corners[i] % nx, significances[i])
+        height, width = significances.shape[1:]
+        _record(flags, rule, corners[i] // nx, corners[i] % nx, height, width, significances[i])
 
 
 @in_place
@@ -377,13 +357,15 @@ def _any_unknown(flags: np.ndarray, y: int, x: int) -> bool:
 
 
 @in_place
-def _record(flags: np.ndarray, rule: Rule, top: int, left: int, significances: np.ndarray) -> None:
+def _record(
+    flags: np.ndarray, rule: Rule, top: int, left: int, height: int, width: int, significances: np.ndarray
+) -> None:
     """Set flags of the pixels of a block that tell what they exceed."""
-    for r in range(significances.shape[0]):
-        row, values = flags[top + r, left:], significances[r]
-        for c in range(values.size):
-            above = ABOVE if values[c] > rule.limit else np.uint8(0)
-            above_neighbour = ABOVE_NEIGHBOUR if values[c] > rule.neighbour_limit else np.uint8(0)
+    for r in range(height):
+        row, values = flags[top + r, left : left + width], significances[r]
+        for c in range(row.size):
+            above = ABOVE * np.uint8(values[c] > rule.limit)
+            above_neighbour = ABOVE_NEIGHBOUR * np.uint8(values[c] > rule.neighbour_limit)
             row[c] |= KNOWN | above | above_neighbour
 
 

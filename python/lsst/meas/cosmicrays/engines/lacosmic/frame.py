@@ -17,24 +17,22 @@ __all__ = [
     "BAD",
     "CANDIDATE",
     "COSMIC_RAY",
+    "HEIGHT",
     "KNOWN",
     "NEAR",
-    "NOTHING",
-    "TILE",
+    "REACH",
     "VISITED",
     "Frame",
     "laplacian_at",
     "positive_laplacian",
-    "start_variance",
-    "store_variance",
-    "variance_at",
+    "put_pixel",
 ]
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import compiled, in_place, inlined
+from .compiled import in_place, inlined
 
 BAD = np.uint8(1)
 """Flag of a pixel that is masked: no CR pixel, not used to clean others."""
@@ -60,11 +58,11 @@ NEAR = np.uint8(32)
 CANDIDATE = np.uint8(128)
 """Flag of a pixel of a crowded block that may exceed the limit."""
 
-TILE = 8
-"""Side of the tiles in which the variance of CR pixels is stored."""
+HEIGHT = 8
+"""Rows of a strip, which share lower bounds on the noise."""
 
-NOTHING = np.float32(-0.0)
-"""What can be added to any number, even -0, without changing it."""
+REACH = 3
+"""How far from a pixel the variances are that its noise depends on."""
 
 ZERO = np.float32(0)
 QUARTER = np.float32(0.25)
@@ -72,12 +70,7 @@ FOUR = np.float32(4)
 
 
 class Frame(NamedTuple):
-    """Image, flags and variance.
-
-    The variance is that of a plane, times a factor, plus a constant; of CR
-    pixels, whose variance is cleaned like the image, it is stored apart, in
-    tiles that exist only where there are CRs.
-    """
+    """Image, flags and variance."""
 
     image: np.ndarray
     """Cleaned image less its sky, (ny, nx) float32, electrons."""
@@ -86,64 +79,45 @@ class Frame(NamedTuple):
     """What is known of each pixel, (ny, nx) uint8."""
 
     variance: np.ndarray
-    """Plane of which the variance is made, (ny, nx) float32."""
-
-    scale: np.float32
-    """Factor of that plane."""
-
-    offset: np.float32
-    """Variance to be added, electrons^2."""
+    """Variance, cleaned like the image, without that of a given background,
+    (ny, nx) float32, electrons^2."""
 
     sky: np.ndarray
     """Given background, (ny, nx) float32, electrons; (0, 0) if there is
     none."""
 
-    slots: np.ndarray
-    """Index in ``stored`` of each tile of the image, or -1, (n, m) int64."""
-
-    stored: np.ndarray
-    """Variance of CR pixels, (n, `TILE`, `TILE`) float32, electrons^2."""
+    bounds: np.ndarray
+    """Not more than the least variance that the noise of any pixel of a column
+    of a strip depends on, (ny / `HEIGHT`, nx) float32, electrons^2."""
 
 
-@inlined
-def variance_at(frame: Frame, y: int, x: int) -> np.float32:
-    """Return the variance of a pixel, without that of a given sky."""
-    if frame.flags[y, x] & COSMIC_RAY:
-        return frame.stored[frame.slots[y // TILE, x // TILE], y % TILE, x % TILE]
-    return frame.variance[y, x] * frame.scale + frame.offset
-
-
-@inlined
-def store_variance(frame: Frame, y: int, x: int, value: np.float32) -> None:
-    """Set the variance of a pixel in a tile that has a slot."""
-    frame.stored[frame.slots[y // TILE, x // TILE], y % TILE, x % TILE] = value
-
-
-@compiled
-def start_variance(frame: Frame, pixels: np.ndarray) -> np.ndarray:
-    """Turn pixels into CR pixels, with the variance that they have.
+@in_place
+def put_pixel(frame: Frame, y: int, x: int, value: np.float32, variance: np.float32) -> bool:
+    """Set a pixel and its variance.
 
     Parameters
     ----------
     frame : `Frame`
-        State of the image, with slots for the tiles of the pixels.
-    pixels : `numpy.ndarray`, (n,), int64
-        Pixels, which get the flag.
+        State of the image.
+    y, x : `int`
+        Pixel.
+    value, variance : `numpy.float32`
+        What it becomes.
 
     Returns
     -------
-    variances : `numpy.ndarray`, (n,), float32
-        Their variances.
+    changed : `bool`
+        Whether it was something else before.
     """
-    nx = frame.flags.shape[1]
-    variances = np.empty(pixels.size, dtype=np.float32)
-    for i in range(pixels.size):
-        y = pixels[i] // nx
-        x = pixels[i] % nx
-        variances[i] = variance_at(frame, y, x)
-        store_variance(frame, y, x, variances[i])
-        frame.flags[y, x] |= COSMIC_RAY
-    return variances
+    ny, nx = frame.image.shape
+    changed = not (value == frame.image[y, x] and variance == frame.variance[y, x])
+    frame.image[y, x] = value
+    frame.variance[y, x] = variance
+    for strip in range(max(y - REACH, 0) // HEIGHT, min(y + REACH, ny - 1) // HEIGHT + 1):
+        bounds = frame.bounds[strip]
+        for column in range(max(x - REACH, 0), min(x + REACH + 1, nx)):
+            bounds[column] = variance if variance < bounds[column] else bounds[column]
+    return changed
 
 
 @inlined

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Parameters, as_plane, check_parameters
-from .frame import COSMIC_RAY, NOTHING, TILE, Frame
+from .frame import COSMIC_RAY, HEIGHT, Frame
 from .mask import set_mask
 from .search import Search
 from .threads import Threads
@@ -213,28 +213,16 @@ def _new_frame(
     if background is not None:
         sky = background if _is_usable(background) and gain == 1 else _scaled(background, gain, threads)
         _combine(np.subtract, image, sky, image, threads)
-    scale, offset = np.float32(1), NOTHING
     if variance is None:
-        variance, offset = image, readnoise * readnoise
+        variance = np.empty(data.shape, dtype=np.float32)
+        _combine(np.add, image, np.broadcast_to(readnoise * readnoise, data.shape), variance, threads)
     else:
-        scale = gain * gain
-        if not _is_usable(variance):
-            with np.errstate(over="ignore", invalid="ignore"):
-                variance = np.ascontiguousarray(variance, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = _scaled(variance.astype(np.float32, copy=False), gain * gain, threads)
         if background is not None:
-            variance = _scaled(variance, scale, threads)
-            scale = np.float32(1)
             _combine(np.subtract, variance, sky, variance, threads)
-    return Frame(
-        image,
-        flags,
-        _read_only(variance),
-        scale,
-        offset,
-        _read_only(sky),
-        np.full((-(-ny // TILE), -(-nx // TILE)), -1),
-        np.empty((0, TILE, TILE), dtype=np.float32),
-    )
+    bounds = np.empty((-(-ny // HEIGHT), nx), dtype=np.float32)
+    return Frame(image, flags, variance, _read_only(sky), bounds)
 
 
 def _result(frame: Frame, gain: np.float32, threads: Threads) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 __all__ = [
     "clear_flag",
     "flagged_near",
-    "give_slots",
     "neighbours",
     "set_flag",
     "with_room",
@@ -25,8 +24,8 @@ __all__ = [
 
 import numpy as np
 
-from .compiled import compiled, in_place
-from .frame import BAD, COSMIC_RAY, TILE, VISITED
+from .compiled import compiled
+from .frame import BAD, COSMIC_RAY, VISITED
 
 
 @compiled
@@ -158,32 +157,3 @@ def clear_flag(flags: np.ndarray, flag: np.uint8, pixels: np.ndarray) -> None:
     view = flags.ravel()
     for pixel in pixels:
         view[pixel] &= ~flag
-
-
-@in_place
-def give_slots(slots: np.ndarray, n: int, pixels: np.ndarray, nx: int) -> int:
-    """Give numbers to the tiles of some pixels that have none yet.
-
-    Parameters
-    ----------
-    slots : `numpy.ndarray`, (rows, columns), int64
-        Numbers of the tiles, or -1; changed in place.
-    n : `int`
-        Count of tiles that have one.
-    pixels : `numpy.ndarray`, (n,), int64
-        Pixels.
-    nx : `int`
-        Width of the image.
-
-    Returns
-    -------
-    n : `int`
-        Count of tiles that have a number now.
-    """
-    for pixel in pixels:
-        row = pixel // nx // TILE
-        column = pixel % nx // TILE
-        if slots[row, column] < 0:
-            slots[row, column] = n
-            n += 1
-    return n

@@ -25,8 +25,8 @@ __all__ = [
     "Scratch",
     "clear_outside",
     "convolve",
-    "gather_image",
-    "gather_variance",
+    "gather",
+    "locate",
     "new_scratch",
     "restore_border",
     "separable_median",
@@ -40,7 +40,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiled import compiled, in_place, inlined
-from .frame import COSMIC_RAY, TILE, Frame, variance_at
 from .medians import (
     MEDIAN9,
     MEDIAN25,
@@ -163,8 +162,48 @@ def touches_edge(patches: Patches, lane: int, reach: int, shape: tuple[int, int]
     return bool(min(top, left, shape[0] - bottom, shape[1] - right) < reach)
 
 
+@inlined
+def locate(plane: np.ndarray, patches: Patches, reach: int, room: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Find patches of a plane, and what surrounds them, in an array.
+
+    A single patch off the edges is in the plane itself; others are copied.
+
+    Parameters
+    ----------
+    plane : `numpy.ndarray`, (ny, nx), float32
+        Plane; beyond its edges its nearest pixels are taken.
+    patches : `Patches`
+        Patches.
+    reach : `int`
+        How many pixels around them are wanted too.
+    room : `numpy.ndarray`, float32
+        Patch array for copies.
+
+    Returns
+    -------
+    source : `numpy.ndarray`, float32
+        Patch array, or the plane.
+    top, left : `int`
+        First row and first element of it that belongs to the patches; after
+        each row there is room for what `whole_vectors` adds.
+    """
+    source, top, left = room, 0, 0
+    if patches.tops.size == 1 and _is_in_place(patches, reach, plane.shape):
+        source, top, left = plane, patches.tops[0] - reach, patches.lefts[0] - reach
+    else:
+        gather(plane, patches, reach, room)
+    return source, top, left
+
+
+@in_place
+def _is_in_place(patches: Patches, reach: int, shape: tuple[int, int]) -> bool:
+    """Tell whether a single patch can be worked on in the image itself."""
+    after = (shape[0] - patches.tops[0] - patches.height - reach) * shape[1]
+    return not touches_edge(patches, 0, reach, shape) and after >= VECTOR
+
+
 @compiled
-def gather_image(image: np.ndarray, patches: Patches, reach: int, target: np.ndarray) -> None:
+def gather(image: np.ndarray, patches: Patches, reach: int, target: np.ndarray) -> None:
     """Copy patches of an image, and what surrounds them.
 
     Parameters
@@ -240,140 +279,6 @@ def _gather_lanes(pixels: np.ndarray, nx: int, patches: Patches, reach: int, tar
                 row[lane] = pixels[patches.corners[lane] + shift]
 
 
-@compiled
-def gather_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
-    """Copy patches of the variance, and what surrounds them.
-
-    Parameters
-    ----------
-    frame : `Frame`
-        State of the image; beyond its edges the nearest pixels are taken.
-    patches, reach, target
-        As for `gather_image`.
-    """
-    if patches.tops.size > 1 and not _any_touches_edge(patches, reach, frame.flags.shape):
-        _gather_lanes(frame.variance.ravel(), frame.flags.shape[1], patches, reach, target)
-        _scale_variance(frame, patches, reach, target)
-        _insert_stored(frame, patches, reach, target)
-    else:
-        _gather_rows_of_variance(frame, patches, reach, target)
-
-
-@in_place
-def _scale_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
-    """Make variances of what patches of a plane hold."""
-    n = (patches.width + 2 * reach) * patches.tops.size
-    for r in range(patches.height + 2 * reach):
-        row = target[r]
-        for i in range(n):
-            row[i] = row[i] * frame.scale + frame.offset
-
-
-@in_place
-def _gather_rows_of_variance(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
-    """Copy patches of the variance, as `_gather_rows` those of an image."""
-    ny, nx = frame.flags.shape
-    lanes = patches.tops.size
-    height, width = patches.height + 2 * reach, patches.width + 2 * reach
-    for lane in range(lanes):
-        top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
-        first, last = max(left, 0), min(left + width, nx)
-        for r in range(height):
-            row = target[r]
-            y = min(max(top + r, 0), ny - 1)
-            if lanes == 1:
-                values, flags = frame.variance[y, first:last], frame.flags[y, first:last]
-                inside = row[first - left : last - left]
-                if _copy_variance(values, flags, frame.scale, frame.offset, inside):
-                    _insert_stored_in_row(frame, y, first, inside)
-                _extend(row, first - left, last - left, width)
-                continue
-            for c in range(width):
-                row[c * lanes + lane] = variance_at(frame, y, min(max(left + c, 0), nx - 1))
-
-
-@in_place
-def _insert_stored(frame: Frame, patches: Patches, reach: int, target: np.ndarray) -> None:
-    """Put in the variance of CR pixels, for patches that are off the edges."""
-    height, width = patches.height + 2 * reach, patches.width + 2 * reach
-    lanes = patches.tops.size
-    for lane in range(lanes):
-        top, left = patches.tops[lane] - reach, patches.lefts[lane] - reach
-        if not _any_slot(frame.slots, top, left, top + height, left + width):
-            continue
-        for r in range(height):
-            flags = frame.flags[top + r, left : left + width]
-            any_flag = np.uint8(0)
-            for c in range(width):
-                any_flag |= flags[c]
-            if not any_flag & COSMIC_RAY:
-                continue
-            for c in range(width):
-                if flags[c] & COSMIC_RAY:
-                    target[r, c * lanes + lane] = variance_at(frame, top + r, left + c)
-
-
-@in_place
-def _any_slot(slots: np.ndarray, top: int, left: int, bottom: int, right: int) -> bool:
-    """Tell whether any tile of a part of the image has CR pixels."""
-    for row in range(top // TILE, (bottom - 1) // TILE + 1):
-        for column in range(left // TILE, (right - 1) // TILE + 1):
-            if slots[row, column] >= 0:
-                return True
-    return False
-
-
-@in_place
-def _copy_variance(
-    values: np.ndarray, flags: np.ndarray, scale: np.float32, offset: np.float32, row: np.ndarray
-) -> bool:
-    """Copy the variance of a run of pixels, as if none were a CR pixel.
-
-    Parameters
-    ----------
-    values : `numpy.ndarray`, (n,), float32
-        What the plane of the variance has there.
-    flags : `numpy.ndarray`, (n,), uint8
-        Flags of the pixels.
-    scale, offset : `numpy.float32`
-        What it is multiplied by, and what is added.
-    row : `numpy.ndarray`, (n,), float32
-        Gets the variances.
-
-    Returns
-    -------
-    any : `bool`
-        Whether any is a CR pixel.
-    """
-    any_flag = np.uint8(0)
-    for c in range(row.size):
-        any_flag |= flags[c]
-    for c in range(row.size):
-        row[c] = values[c] * scale + offset
-    return bool(any_flag & COSMIC_RAY)
-
-
-@in_place
-def _insert_stored_in_row(frame: Frame, y: int, left: int, row: np.ndarray) -> None:
-    """Put in the variance of CR pixels of a run of pixels.
-
-    Parameters
-    ----------
-    frame : `Frame`
-        State of the image.
-    y, left : `int`
-        First pixel of the run.
-    row : `numpy.ndarray`, (n,), float32
-        Variances of its pixels, changed in place.
-    """
-    right = left + row.size
-    for tile in range(left // TILE, (right - 1) // TILE + 1):
-        if frame.slots[y // TILE, tile] >= 0:
-            for x in range(max(tile * TILE, left), min((tile + 1) * TILE, right)):
-                if frame.flags[y, x] & COSMIC_RAY:
-                    row[x - left] = variance_at(frame, y, x)
-
-
 @in_place
 def restore_border(
     source: np.ndarray,
@@ -440,6 +345,8 @@ def clear_outside(target: np.ndarray, patches: Patches, reach: int, shape: tuple
 @in_place
 def separable_median(
     source: np.ndarray,
+    top: int,
+    left: int,
     size: int,
     rows: np.ndarray,
     target: np.ndarray,
@@ -453,6 +360,8 @@ def separable_median(
     ----------
     source : `numpy.ndarray`, float32
         Patch array with ``size // 2`` more pixels around than the target.
+    top, left : `int`
+        First row and first element of it to use.
     size : `int`
         Numbers in each median: 5, 7 or 9.
     rows : `numpy.ndarray`, float32
@@ -467,18 +376,18 @@ def separable_median(
     n = whole_vectors(width * lanes)
     for r in range(height + size - 1):
         q = rows[r]
-        p0, p1, p2 = source[r], source[r, lanes:], source[r, 2 * lanes :]
-        p3, p4 = source[r, 3 * lanes :], source[r, 4 * lanes :]
+        row = source[top + r, left:]
+        p0, p1, p2, p3, p4 = row, row[lanes:], row[2 * lanes :], row[3 * lanes :], row[4 * lanes :]
         if size == 5:
             for i in range(n):
                 q[i] = median5(p2[i], p1[i], p3[i], p0[i], p4[i])
             continue
-        p5, p6 = source[r, 5 * lanes :], source[r, 6 * lanes :]
+        p5, p6 = row[5 * lanes :], row[6 * lanes :]
         if size == 7:
             for i in range(n):
                 q[i] = median7(p3[i], p2[i], p4[i], p1[i], p5[i], p0[i], p6[i])
             continue
-        p7, p8 = source[r, 7 * lanes :], source[r, 8 * lanes :]
+        p7, p8 = row[7 * lanes :], row[8 * lanes :]
         for i in range(n):
             q[i] = median9(p4[i], p3[i], p5[i], p2[i], p6[i], p1[i], p7[i], p0[i], p8[i])
     for r in range(height):
@@ -501,6 +410,8 @@ def separable_median(
 @in_place
 def square_median(
     source: np.ndarray,
+    top: int,
+    left: int,
     size: int,
     window: np.ndarray,
     target: np.ndarray,
@@ -514,6 +425,8 @@ def square_median(
     ----------
     source : `numpy.ndarray`, float32
         Patch array with ``size // 2`` more pixels around than the target.
+    top, left : `int`
+        First row and first element of it to use.
     size : `int`
         Side of the windows: 3, 5 or 7.
     window : `numpy.ndarray`, (49, >= width * lanes), float32
@@ -524,10 +437,10 @@ def square_median(
     n = whole_vectors(width * lanes)
     for r in range(height):
         for k in range(size * size):
-            shift = k % size * lanes
-            _copy(source[r + k // size, shift : shift + n], window[k])
+            first = left + k % size * lanes
+            _copy(source[top + r + k // size, first : first + n], window[k])
         if size == 7:
-            _median49(source[r:], window, target[r], n, lanes)
+            _median49(source[top + r :, left:], window, target[r], n, lanes)
         else:
             network_median(MEDIAN9 if size == 3 else MEDIAN25, window, n)
             _copy(window[size * size // 2, :n], target[r])

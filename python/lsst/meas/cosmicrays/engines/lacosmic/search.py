@@ -24,8 +24,8 @@ from .background import background_levels
 from .candidates import CROWD, SQUARE_CROWD
 from .clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
 from .detect import RUNS, clear_near, crowded_runs, exceed, forget, learn, learn_around, scan
-from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, NEAR, TILE, VISITED, Frame, start_variance
-from .lists import clear_flag, flagged_near, give_slots, neighbours, set_flag
+from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, NEAR, VISITED, Frame
+from .lists import clear_flag, flagged_near, neighbours, set_flag
 from .steps import Rule, reach_of
 from .threads import Threads
 
@@ -61,7 +61,6 @@ class Search:
         self._clean_type = CLEAN_TYPES.index(clean_type)
         self._threads = threads
         self._shape = frame.flags.shape
-        self._n_slots = 0
         self._originals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._levels: tuple[np.float32, np.float32] | None = None
         self._only = np.uint8(0)
@@ -140,13 +139,8 @@ class Search:
     def _add(self, new: np.ndarray) -> None:
         """Make pixels CR pixels, and remember what they were."""
         frame = self._frame
-        self._n_slots = give_slots(frame.slots, self._n_slots, new, self._shape[1])
-        if self._n_slots > len(frame.stored):
-            stored = np.empty((max(self._n_slots, 3 * len(frame.stored) // 2), TILE, TILE), dtype=np.float32)
-            stored[: len(frame.stored)] = frame.stored
-            self._frame = frame._replace(stored=stored)
-        variances = start_variance(self._frame, new)
-        self._originals.append((new, frame.image.ravel()[new], variances))
+        set_flag(frame.flags, COSMIC_RAY, new)
+        self._originals.append((new, frame.image.ravel()[new], frame.variance.ravel()[new]))
 
     def _clean(self, new: np.ndarray) -> np.ndarray:
         """Clean CR pixels, and return those that changed."""

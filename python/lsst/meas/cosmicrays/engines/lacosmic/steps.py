@@ -44,8 +44,8 @@ from .patches import (
     Scratch,
     clear_outside,
     convolve,
-    gather_image,
-    gather_variance,
+    gather,
+    locate,
     new_scratch,
     restore_border,
     separable_median,
@@ -252,8 +252,8 @@ def find_fine_structure(frame: Frame, rule: Rule, patches: Patches, scratch: Scr
         _matched_filter(frame, rule, patches, half, scratch)
     else:
         inner = 2 if rule.separable else 1
-        gather_image(frame.image, patches, half + inner, scratch.raw)
-        _smooth(rule.separable, scratch.raw, inner, scratch, scratch.signal, patches, half, shape)
+        source, top, left = locate(frame.image, patches, half + inner, scratch.raw)
+        _smooth(rule.separable, source, top, left, inner, scratch, scratch.signal, patches, half, shape)
     remove_smooth(rule.separable, scratch.signal, half, scratch, patches, shape)
 
 
@@ -284,8 +284,8 @@ def large_scale(image: np.ndarray, separable: bool, corners: np.ndarray, width: 
     scratch = new_scratch(1, width, lanes, half, separable)
     for start in range(0, corners.size, lanes):
         used = _place(patches, corners, start, image.shape[1])
-        gather_image(image, patches, half, scratch.raw)
-        _smooth(separable, scratch.raw, half, scratch, scratch.result, patches, NO_PIXELS, image.shape)
+        source, top, left = locate(image, patches, half, scratch.raw)
+        _smooth(separable, source, top, left, half, scratch, scratch.result, patches, NO_PIXELS, image.shape)
         for lane in range(used):
             for c in range(width):
                 medians[start + lane, c] = scratch.result[0, c * lanes + lane]
@@ -323,6 +323,8 @@ def _place(patches: Patches, corners: np.ndarray, start: int, nx: int) -> int:
 def _smooth(
     separable: bool,
     source: np.ndarray,
+    top: int,
+    left: int,
     half: int,
     scratch: Scratch,
     target: np.ndarray,
@@ -334,9 +336,9 @@ def _smooth(
     size = 2 * half + 1
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
     if separable:
-        separable_median(source, size, scratch.rows, target, height, width, patches.tops.size)
+        separable_median(source, top, left, size, scratch.rows, target, height, width, patches.tops.size)
     else:
-        square_median(source, size, scratch.window, target, height, width, patches.tops.size)
+        square_median(source, top, left, size, scratch.window, target, height, width, patches.tops.size)
     restore_border(source, half, target, patches, reach, shape)
 
 
@@ -366,7 +368,7 @@ def remove_smooth(
     shape : `tuple` [`int`, `int`]
         Shape of the image.
     """
-    _smooth(separable, source, half, scratch, scratch.result, patches, NO_PIXELS, shape)
+    _smooth(separable, source, NO_PIXELS, NO_PIXELS, half, scratch, scratch.result, patches, NO_PIXELS, shape)
     lanes = patches.tops.size
     for r in range(patches.height):
         p, q = source[r + half, half * lanes :], scratch.result[r]
@@ -380,10 +382,11 @@ def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scra
     height = patches.height + 2 * reach
     n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
     half = half_of(rule)
-    gather_variance(frame, patches, reach + half, scratch.raw)
-    _smooth(rule.separable, scratch.raw, half, scratch, scratch.noise, patches, reach, frame.flags.shape)
+    shape = frame.flags.shape
+    source, top, left = locate(frame.variance, patches, reach + half, scratch.raw)
+    _smooth(rule.separable, source, top, left, half, scratch, scratch.noise, patches, reach, shape)
     if frame.sky.size > 0:
-        gather_image(frame.sky, patches, reach, scratch.raw)
+        gather(frame.sky, patches, reach, scratch.raw)
         for r in range(height):
             p, q = scratch.raw[r], scratch.noise[r]
             for i in range(n):
@@ -441,10 +444,11 @@ def find_laplacian(
     ny, nx = image.shape
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
-    gather_image(image, patches, reach + 1, raw)
+    source, top, first = locate(image, patches, reach + 1, raw)
     for r in range(height):
-        up, down, q = raw[r, lanes:], raw[r + 2, lanes:], target[r]
-        left, centre, right = raw[r + 1], raw[r + 1, lanes:], raw[r + 1, 2 * lanes :]
+        left, q = source[top + r + 1, first:], target[r]
+        centre, right = left[lanes:], left[2 * lanes :]
+        up, down = source[top + r, first + lanes :], source[top + r + 2, first + lanes :]
         for i in range(whole_vectors(width * lanes)):
             q[i] = positive_laplacian(centre[i], left[i], right[i], up[i], down[i])
     for lane in range(lanes):
@@ -466,7 +470,7 @@ def _matched_filter(frame: Frame, rule: Rule, patches: Patches, reach: int, scra
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
     _noise(frame, rule, patches, reach + around, scratch)
-    gather_image(frame.image, patches, reach + around, scratch.raw)
+    gather(frame.image, patches, reach + around, scratch.raw)
     for r in range(height + 2 * around):
         p, q = scratch.raw[r], scratch.noise[r]
         for i in range(whole_vectors((width + 2 * around) * lanes)):
