@@ -30,6 +30,9 @@ from .steps import SMALLEST_VARIANCE, Rule
 STRIPS = 4
 """Strips of so many rows that are tested together if nearly all are to be."""
 
+FEW_STRIPS = 2
+"""How many of these are enough for that if only parts of them are looked at."""
+
 TALL = STRIPS * HEIGHT
 """Rows of these."""
 
@@ -108,7 +111,7 @@ def find_candidates(
             _look_at_strip(frame, rule, y + first, y + last, only, wanted, room, rows, counts[strip])
             _find_crowded(counts[strip], crowd, crowded[strip])
         for k in range(columns if n_strips == STRIPS else 0):
-            if _count_true(crowded[:, k]) >= STRIPS - 1:
+            if _count_true(crowded[:, k]) >= (FEW_STRIPS if only else STRIPS - 1):
                 crowded[:, k] = False
                 x = k * WIDTH
                 runs = with_room(runs, 4 * n_runs, 4)

@@ -24,7 +24,7 @@ from .candidates import LONGEST, TALL, WIDTH, append_block, find_candidates
 from .compiled import compiled, in_place, inlined
 from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, HEIGHT, KNOWN, NEAR, Frame
 from .lists import with_room
-from .patches import Patches, new_scratch
+from .patches import Patches, new_scratch, whole_vectors
 from .steps import (
     NO_PIXELS,
     ONE_PIXEL,
@@ -47,12 +47,17 @@ ZERO = np.float32(0)
 TWO = np.float32(2)
 SMALLEST_FINE_STRUCTURE = np.float32(0.01)
 
-SHARP_CROWD = 6
-"""Pixels of a block, too sharp for stars, that take longer to be tested one by
-one than all of it together, with separable medians."""
+ALONE = 110
+"""Elements of a patch array that take as long to be tested as a pixel that is
+tested by itself, with separable medians."""
 
-SHARP_SQUARE_CROWD = 60
+SQUARE_ALONE = 11
 """The same with square medians."""
+
+MARGIN_OF_BOX = 9
+"""Rows that are worked on besides those of a box, on average of the steps."""
+
+YES = np.uint8(1)
 
 MARGIN = np.float32(1 + 1e-5)
 """Factor of the Laplacian of what may be no star, for rounding."""
@@ -136,7 +141,7 @@ def _are_sharp(
 ) -> np.ndarray:
     """Tell which pixels exceed the limit, and are too sharp for a star."""
     sharp = np.empty(significances.size, dtype=np.bool_)
-    _tell_sharp(significances, structures, noises, rule.limit, rule.contrast, sharp, sharp.size)
+    _tell_sharp(significances, structures, noises, rule.limit, rule.contrast, sharp)
     return sharp
 
 
@@ -148,13 +153,19 @@ def _tell_sharp(
     limit: np.float32,
     contrast: np.float32,
     sharp: np.ndarray,
-    n: int,
-) -> None:
-    """Do what `_are_sharp` does for the first numbers of some arrays."""
-    for i in range(n):
+) -> bool:
+    """Do what `_are_sharp` does for the first numbers of some arrays.
+
+    Returns whether any is so.
+    """
+    any_sharp = NONE
+    for i in range(sharp.size):
         structure = structures[i] / noises[i]
         structure = SMALLEST_FINE_STRUCTURE if structure < SMALLEST_FINE_STRUCTURE else structure
-        sharp[i] = (significances[i] / structure > contrast) & (significances[i] > limit)
+        is_sharp = (significances[i] / structure > contrast) & (significances[i] > limit)
+        sharp[i] = is_sharp
+        any_sharp |= np.uint8(is_sharp)
+    return bool(any_sharp)
 
 
 @compiled
@@ -175,36 +186,88 @@ def _find_in_runs(
     structures : `numpy.ndarray`, (m,), float32
         Their fine structure, electrons.
     """
-    nx = frame.flags.shape[1]
+    ny, nx = frame.flags.shape
     half = half_of(rule)
-    crowd = SHARP_CROWD if rule.separable else SHARP_SQUARE_CROWD
-    room = TALL * LONGEST
-    found = np.empty(room, dtype=np.int64)
-    pixels = np.empty(room, dtype=np.int64)
-    structures = np.empty(room, dtype=np.float32)
+    alone = ALONE if rule.separable else SQUARE_ALONE
+    found = np.empty(TALL * LONGEST, dtype=np.int64)
+    pixels = np.empty(TALL * LONGEST, dtype=np.int64)
+    structures = np.empty(TALL * LONGEST, dtype=np.float32)
     n = m = 0
     scratch = new_scratch(TALL, LONGEST, 1, 6, rule.separable)
     fine = new_scratch(TALL, LONGEST, 1, reach_of(rule), rule.separable)
     sharp = np.empty((TALL, LONGEST), dtype=np.bool_)
+    cells = sharp.view(np.uint8)
+    columns = np.empty(LONGEST, dtype=np.uint8)
+    place = np.empty((3, 1), dtype=np.int64)
     for run in runs:
-        patches = _patch(frame.flags, run)
-        height, width = patches.height, patches.width
+        height = min(run[3], ny - run[0])
+        top, left, height, width = _box(frame.flags, CANDIDATE, run[0], run[1], height, run[2], columns)
+        if height == 0:  # Between crowded blocks that are tested with others.
+            continue
+        patches = _patch(place, nx, top, left, height, width)
         find_fine_structure(frame, rule, patches, fine)
         find_laplacian(frame.image, patches, NO_PIXELS, scratch.raw, scratch.signal)
         n_sharp = _take_candidates(frame.flags, rule, patches, scratch.signal, fine.result, sharp)
-        if n_sharp * WIDTH * HEIGHT <= crowd * width * height:
+        if n_sharp == 0:
+            continue
+        row, column, height, width = _box(cells, YES, 0, 0, height, width, columns)
+        if n_sharp * alone <= (height + MARGIN_OF_BOX) * whole_vectors(width + 2 * half):
             pixels = with_room(pixels, m, n_sharp)
             structures = with_room(structures, m, n_sharp)
             m = _append_sharp(sharp, fine.result, patches, nx, pixels, structures, m)
             continue
+        patches = _patch(place, nx, top + row, left + column, height, width)
         find_significance(frame, rule, patches, scratch)
-        _record(frame.flags, rule, run[0], run[1], height, width, scratch.result)
-        found = with_room(found, n, room)
+        _record(frame.flags, rule, top + row, left + column, height, width, scratch.result)
+        found = with_room(found, n, n_sharp)
         for r in range(height):
-            noises = scratch.noise[half + r, half:]
-            _tell_sharp(scratch.result[r], fine.result[r], noises, rule.limit, rule.contrast, sharp[r], width)
-        n = _append_found(sharp, frame.flags, patches, only, found, n)
+            passing = sharp[row + r, column : column + width]
+            values, noises = fine.result[row + r, column:], scratch.noise[half + r, half:]
+            if _tell_sharp(scratch.result[r], values, noises, rule.limit, rule.contrast, passing):
+                n = _append_found(passing, frame.flags, top + row + r, left + column, only, found, n)
     return found[:n], pixels[:m], structures[:m]
+
+
+@in_place
+def _box(
+    cells: np.ndarray, flag: np.uint8, top: int, left: int, height: int, width: int, columns: np.ndarray
+) -> tuple[int, int, int, int]:
+    """Find the smallest box that has all flagged cells of another.
+
+    Parameters
+    ----------
+    cells : `numpy.ndarray`, (n, m), uint8
+        Flags.
+    flag : `numpy.uint8`
+        Flag.
+    top, left, height, width : `int`
+        First row and column of the box, and its size.
+    columns : `numpy.ndarray`, (>= width,), uint8
+        Where to work.
+
+    Returns
+    -------
+    top, left, height, width : `int`
+        The same of the smallest box; without rows if no cell has the flag.
+    """
+    columns[:width] = NONE
+    first, last = height, 0
+    for r in range(height):
+        row = cells[top + r, left : left + width]
+        in_row = NONE
+        for c in range(row.size):
+            in_row |= row[c]
+            columns[c] |= row[c]
+        if in_row & flag:
+            first, last = min(first, r), r
+    if first == height:
+        return top, left, 0, 0
+    start, stop = 0, width - 1
+    while not columns[start] & flag:
+        start += 1
+    while not columns[stop] & flag:
+        stop -= 1
+    return top + first, left + start, last - first + 1, stop - start + 1
 
 
 @in_place
@@ -230,16 +293,13 @@ def _append_sharp(
 
 @in_place
 def _append_found(
-    sharp: np.ndarray, flags: np.ndarray, patches: Patches, only: np.uint8, found: np.ndarray, n: int
+    sharp: np.ndarray, flags: np.ndarray, y: int, left: int, only: np.uint8, found: np.ndarray, n: int
 ) -> int:
-    """Add the sharp, good pixels of a patch that are looked at to a list."""
-    for r in range(patches.height):
-        y = patches.tops[0] + r
-        for c in range(patches.width):
-            x = patches.lefts[0] + c
-            if sharp[r, c] and flags[y, x] & (BAD | only) == only:
-                found[n] = y * flags.shape[1] + x
-                n += 1
+    """Add the sharp, good pixels of a row that are looked at to a list."""
+    for c in range(sharp.size):
+        if sharp[c] and flags[y, left + c] & (BAD | only) == only:
+            found[n] = y * flags.shape[1] + left + c
+            n += 1
     return n
 
 
@@ -280,13 +340,11 @@ def _take_candidates(
     return n
 
 
-@compiled
-def _patch(flags: np.ndarray, run: np.ndarray) -> Patches:
-    """Return the patch of an image that a run covers."""
-    top, left = run[0], run[1]
-    height = min(run[3], flags.shape[0] - top)
-    corner = top * flags.shape[1] + left
-    return Patches(np.full(1, top), np.full(1, left), np.full(1, corner), height, run[2])
+@inlined
+def _patch(place: np.ndarray, nx: int, top: int, left: int, height: int, width: int) -> Patches:
+    """Return a single patch, whose place is written into an array."""
+    place[0, 0], place[1, 0], place[2, 0] = top, left, top * nx + left
+    return Patches(place[0], place[1], place[2], height, width)
 
 
 @compiled
@@ -302,9 +360,11 @@ def learn(frame: Frame, rule: Rule, runs: np.ndarray) -> None:
         First row, first column, width and height of each, not more than
         `HEIGHT` high.
     """
+    ny, nx = frame.flags.shape
     scratch = new_scratch(HEIGHT, LONGEST, 1, 6, rule.separable)
+    place = np.empty((3, 1), dtype=np.int64)
     for run in runs:
-        patches = _patch(frame.flags, run)
+        patches = _patch(place, nx, run[0], run[1], min(run[3], ny - run[0]), run[2])
         find_significance(frame, rule, patches, scratch)
         _record(frame.flags, rule, run[0], run[1], patches.height, patches.width, scratch.result)
 
