@@ -17,7 +17,16 @@ with any.  What is left is a pixel in hundreds.
 
 from __future__ import annotations
 
-__all__ = ["CROWD", "LONGEST", "SQUARE_CROWD", "TALL", "WIDTH", "append_block", "find_candidates"]
+__all__ = [
+    "CROWD",
+    "LONGEST",
+    "SQUARE_CROWD",
+    "TALL",
+    "WIDTH",
+    "append_block",
+    "find_candidates",
+    "lower_bounds",
+]
 
 import numpy as np
 
@@ -326,6 +335,33 @@ def _bound_variance(
     _lesser(least, 1, room[1, : n + 5])
     _lesser(room[1], 2, room[2, : n + 3])
     _lesser(room[2], 3, bound)
+
+
+@in_place
+def lower_bounds(frame: Frame, pixels: np.ndarray, top: int, bottom: int) -> None:
+    """Let the bounds on the noise hold for pixels that changed.
+
+    Parameters
+    ----------
+    frame : `Frame`
+        State of the image.
+    pixels : `numpy.ndarray`, (n,), int64
+        Pixels that changed, in any rows.
+    top, bottom : `int`
+        First row whose bounds to lower, a multiple of `HEIGHT`, and the one
+        after the last.
+    """
+    nx = frame.flags.shape[1]
+    for pixel in pixels:
+        y = pixel // nx
+        if y + REACH < top or y - REACH >= bottom:
+            continue
+        x = pixel - y * nx
+        variance = frame.variance[y, x]
+        for strip in range(max(y - REACH, top) // HEIGHT, (min(y + REACH, bottom - 1)) // HEIGHT + 1):
+            bounds = frame.bounds[strip, max(x - REACH, 0) : min(x + REACH + 1, nx)]
+            for i in range(bounds.size):
+                bounds[i] = variance if variance < bounds[i] else bounds[i]
 
 
 @in_place

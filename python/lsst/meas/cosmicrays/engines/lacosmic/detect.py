@@ -456,28 +456,32 @@ def exceed(frame: Frame, rule: Rule, above: np.uint8, pixels: np.ndarray) -> np.
 
 
 @compiled
-def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int) -> np.ndarray:
-    """Find the blocks that are better tested as a whole than by pixels.
+def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int, top: int, bottom: int) -> np.ndarray:
+    """Find the blocks of some rows that are better tested as a whole.
 
     Parameters
     ----------
     flags : `numpy.ndarray`, (ny, nx), uint8
         Flags; pixels that are `KNOWN` don't count.
     pixels : `numpy.ndarray`, (n,), int64
-        Pixels that are to be tested.
+        Pixels that are to be tested, of any rows.
     crowd : `int`
         How many of them in a block are better tested one by one.
+    top, bottom : `int`
+        First row, a multiple of `HEIGHT`, and the one after the last.
 
     Returns
     -------
     runs : `numpy.ndarray`, (m, 4), int64
         First row, first column, width and height of runs of blocks.
     """
-    ny, nx = flags.shape
-    counts = np.zeros(((ny + HEIGHT - 1) // HEIGHT, (nx + WIDTH - 1) // WIDTH), dtype=np.int64)
+    nx = flags.shape[1]
+    counts = np.zeros(((bottom - top + HEIGHT - 1) // HEIGHT, (nx + WIDTH - 1) // WIDTH), dtype=np.uint16)
     for pixel in pixels:
-        y, x = pixel // nx, pixel % nx
-        counts[y // HEIGHT, x // WIDTH] += not flags[y, x] & KNOWN
+        y = pixel // nx
+        if top <= y < bottom:
+            x = pixel - y * nx
+            counts[(y - top) // HEIGHT, x // WIDTH] += not flags[y, x] & KNOWN
     runs = np.empty(32, dtype=np.int64)
     n = 0
     for row in range(counts.shape[0]):
@@ -485,7 +489,7 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int) -> np.ndarra
             if counts[row, column] > crowd:
                 left = column * WIDTH
                 runs = with_room(runs, 4 * n, 4)
-                n = append_block(runs, n, row * HEIGHT, left, min(WIDTH, nx - left), HEIGHT)
+                n = append_block(runs, n, top + row * HEIGHT, left, min(WIDTH, nx - left), HEIGHT)
     return runs[: 4 * n].reshape(-1, 4)
 
 

@@ -109,14 +109,9 @@ def put_pixel(frame: Frame, y: int, x: int, value: np.float32, variance: np.floa
     changed : `bool`
         Whether it was something else before.
     """
-    ny, nx = frame.image.shape
     changed = not (value == frame.image[y, x] and variance == frame.variance[y, x])
     frame.image[y, x] = value
     frame.variance[y, x] = variance
-    for strip in range(max(y - REACH, 0) // HEIGHT, min(y + REACH, ny - 1) // HEIGHT + 1):
-        bounds = frame.bounds[strip]
-        for column in range(max(x - REACH, 0), min(x + REACH + 1, nx)):
-            bounds[column] = variance if variance < bounds[column] else bounds[column]
     return changed
 
 

@@ -54,8 +54,8 @@ def with_room(numbers: np.ndarray, n: int, more: int) -> np.ndarray:
 
 
 @compiled
-def neighbours(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Find the pixels that touch some others, and may be CR pixels.
+def neighbours(flags: np.ndarray, pixels: np.ndarray, top: int, bottom: int) -> np.ndarray:
+    """Find the pixels of some rows that touch others, and may be CR pixels.
 
     Parameters
     ----------
@@ -63,7 +63,9 @@ def neighbours(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         Flags; pixels that are `VISITED` are passed over, and new ones become
         so.
     pixels : `numpy.ndarray`, (n,), int64
-        Pixels.
+        Pixels of any rows.
+    top, bottom : `int`
+        First row and the one after the last.
 
     Returns
     -------
@@ -72,13 +74,15 @@ def neighbours(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         on the edge of the image: astroscrappy does not grow CRs onto it.
     """
     ny, nx = flags.shape
-    found = np.empty(2 * pixels.size + 8, dtype=np.int64)
+    found = np.empty(pixels.size + 8, dtype=np.int64)
     n = 0
     for pixel in pixels:
-        found = with_room(found, n, 8)
         y = pixel // nx
-        x = pixel % nx
-        for row in range(max(y - 1, 1), min(y + 2, ny - 1)):
+        if y + 1 < top or y > bottom:
+            continue
+        found = with_room(found, n, 8)
+        x = pixel - y * nx
+        for row in range(max(y - 1, 1, top), min(y + 2, ny - 1, bottom)):
             for column in range(max(x - 1, 1), min(x + 2, nx - 1)):
                 if flags[row, column] & (BAD | VISITED) == 0:
                     flags[row, column] |= VISITED
@@ -88,18 +92,20 @@ def neighbours(flags: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def flagged_near(flags: np.ndarray, pixels: np.ndarray, half: int) -> np.ndarray:
-    """Find the CR pixels near some of them.
+def flagged_near(flags: np.ndarray, pixels: np.ndarray, half: int, top: int, bottom: int) -> np.ndarray:
+    """Find the CR pixels of some rows near new ones.
 
     Parameters
     ----------
     flags : `numpy.ndarray`, (ny, nx), uint8
         Flags; none is `VISITED`, before or after.
     pixels : `numpy.ndarray`, (n,), int64
-        Some of the CR pixels.
+        New CR pixels, of any rows.
     half : `int`
         How far to look; nearer than that to the edge of the image, pixels are
         passed over.
+    top, bottom : `int`
+        First row and the one after the last.
 
     Returns
     -------
@@ -107,13 +113,15 @@ def flagged_near(flags: np.ndarray, pixels: np.ndarray, half: int) -> np.ndarray
         CR pixels.
     """
     ny, nx = flags.shape
-    found = np.empty(2 * pixels.size + 8, dtype=np.int64)
+    found = np.empty(pixels.size + 8, dtype=np.int64)
     n = 0
     for pixel in pixels:
-        found = with_room(found, n, (2 * half + 1) ** 2)
         y = pixel // nx
-        x = pixel % nx
-        for row in range(max(y - half, half), min(y + half + 1, ny - half)):
+        if y + half < top or y - half >= bottom:
+            continue
+        found = with_room(found, n, (2 * half + 1) ** 2)
+        x = pixel - y * nx
+        for row in range(max(y - half, half, top), min(y + half + 1, ny - half, bottom)):
             for column in range(max(x - half, half), min(x + half + 1, nx - half)):
                 if flags[row, column] & (COSMIC_RAY | VISITED) == COSMIC_RAY:
                     flags[row, column] |= VISITED

@@ -21,7 +21,7 @@ __all__ = ["Search"]
 import numpy as np
 
 from .background import background_levels
-from .candidates import CROWD, SQUARE_CROWD
+from .candidates import CROWD, SQUARE_CROWD, lower_bounds
 from .clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
 from .detect import RUNS, clear_near, crowded_runs, exceed, forget, learn, learn_around, scan
 from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, NEAR, VISITED, Frame
@@ -78,16 +78,22 @@ class Search:
         if new.size > 0:
             self._add(new)
             changed = self._clean(new)
-            rule, flags = self._rule, self._frame.flags
-            if self._only:
-                self._threads.over_rows(lambda top, bottom: clear_near(flags, top, bottom))
-            self._only = NEAR
-            reach, all_grow = reach_of(rule), bool(rule.neighbour_limit > rule.limit)
-            self._threads.map(
-                lambda strip: forget(flags, changed, reach, GROWTH, all_grow, *strip),
-                self._threads.broad_strips,
-            )
+            self._prepare(changed)
         return new.size
+
+    def _prepare(self, changed: np.ndarray) -> None:
+        """Get ready for another iteration, after some pixels changed."""
+        frame, rule, is_first = self._frame, self._rule, not self._only
+        reach, all_grow = reach_of(rule), bool(rule.neighbour_limit > rule.limit)
+
+        def prepare_rows(top: int, bottom: int) -> None:
+            if not is_first:
+                clear_near(frame.flags, top, bottom)
+            forget(frame.flags, changed, reach, GROWTH, all_grow, top, bottom)
+            lower_bounds(frame, changed, top, bottom)
+
+        self._threads.over_broad_strips(prepare_rows)
+        self._only = NEAR
 
     def _find(self) -> np.ndarray:
         """Return pixels that are CR pixels now, and were not before.
@@ -113,7 +119,9 @@ class Search:
     def _touching(self, pixels: np.ndarray) -> np.ndarray:
         flags = self._frame.flags
         set_flag(flags, VISITED, pixels)
-        touching = neighbours(flags, pixels)
+        touching = _joined(
+            self._threads.over_broad_strips(lambda top, bottom: neighbours(flags, pixels, top, bottom))
+        )
         clear_flag(flags, VISITED, touching)
         clear_flag(flags, VISITED, pixels)
         return touching
@@ -133,8 +141,10 @@ class Search:
     def _learn_crowded(self, pixels: np.ndarray, crowd: int) -> None:
         """Find out what exceeds the limits where there are many pixels."""
         frame, rule = self._frame, self._rule
-        runs = _split(crowded_runs(frame.flags, pixels, crowd), RUNS)
-        self._threads.map(lambda part: learn(frame, rule, part), runs)
+        runs = self._threads.over_broad_strips(
+            lambda top, bottom: crowded_runs(frame.flags, pixels, crowd, top, bottom)
+        )
+        self._threads.map(lambda part: learn(frame, rule, part), _split(np.concatenate(runs), RUNS))
 
     def _add(self, new: np.ndarray) -> None:
         """Make pixels CR pixels, and remember what they were."""
@@ -148,7 +158,11 @@ class Search:
         if CLEAN_TYPES[self._clean_type] == "median":
             pixels = self._all_away_from_edges()
             return pixels[clean_to_zero(frame, pixels)]
-        pixels = flagged_near(frame.flags, new, HALF)
+        pixels = _joined(
+            self._threads.over_broad_strips(
+                lambda top, bottom: flagged_near(frame.flags, new, HALF, top, bottom)
+            )
+        )
         values = np.empty(pixels.size, dtype=np.float32)
         variances = np.empty(pixels.size, dtype=np.float32)
         enclosed = np.empty(pixels.size, dtype=bool)

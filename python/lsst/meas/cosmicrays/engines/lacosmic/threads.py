@@ -56,7 +56,7 @@ class Threads:
         ny, nx = shape
         height = max(PIXELS_OF_STRIP // nx // UNIT, 1) * UNIT
         self.strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
-        height = -(-ny // (BROAD_STRIPS * max(n, 1)))
+        height = -(-ny // (BROAD_STRIPS * max(n, 1) * UNIT)) * UNIT
         self.broad_strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
         self._n = min(n, len(self.strips))
         self._pool = ThreadPoolExecutor(self._n - 1) if self._n > 1 else None
@@ -108,6 +108,21 @@ class Threads:
         for other in others:
             other.result()
         return results
+
+    def over_broad_strips(self, work: Callable[[int, int], Any]) -> list[Any]:
+        """Call a function on a few strips of rows.
+
+        Parameters
+        ----------
+        work : `~collections.abc.Callable`
+            Called with the first row of a strip and the one after its last.
+
+        Returns
+        -------
+        results : `list`
+            What it returned.
+        """
+        return self.map(lambda strip: work(*strip), self.broad_strips)
 
     def over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
         """Call a function on strips of rows.
