@@ -28,17 +28,18 @@ from .lists import with_room
 from .medians import quickselect
 from .threads import Threads
 
-SAMPLE = 1 << 17
+SAMPLE = 1 << 16
 """Pixels in the sample."""
 
 PIECE = 4
 """Pixels of the sample that lie side by side: what memory gives at a time."""
 
-MARGIN = 0.007
+MARGIN = 0.01
 """Distance of the two numbers from the median of the sample, in ranks over
 the size of the sample: five standard deviations for that size."""
 
-NAN = np.float32(np.nan)
+CHUNK = 64
+"""Numbers of which it is asked together whether all are used."""
 
 HIDDEN = np.uint8(BAD | COSMIC_RAY)
 """Flags of pixels whose numbers in the image are not used."""
@@ -84,21 +85,36 @@ def background_levels(
     level, variance : `numpy.float32`
         Lower medians over the pixels that are not masked.
     """
-    return (
-        _level(frame.flags, frame.image, pixels, values, threads),
-        _level(frame.flags, frame.variance, pixels, variances, threads),
+    flags, planes, originals = frame.flags, (frame.image, frame.variance), (values, variances)
+    limits = threads.map(lambda *plane: _middle(_sample(flags, *plane)), planes, originals)
+    strips = threads.over_rows(
+        lambda top, bottom: [
+            _between(flags, plane, top, bottom, *between)
+            for plane, between in zip(planes, limits, strict=True)
+        ]
     )
+    level, variance = (
+        _level(flags, plane, pixels, old, between, list(parts))
+        for plane, old, between, parts in zip(
+            planes, originals, limits, zip(*strips, strict=True), strict=True
+        )
+    )
+    return level, variance
 
 
 def _level(
-    flags: np.ndarray, plane: np.ndarray, pixels: np.ndarray, originals: np.ndarray, threads: Threads
+    flags: np.ndarray,
+    plane: np.ndarray,
+    pixels: np.ndarray,
+    originals: np.ndarray,
+    limits: tuple[np.float32, np.float32],
+    parts: list[tuple[np.ndarray, Counts]],
 ) -> np.float32:
     """Return the median of a plane with the original numbers of CR pixels."""
-    low, high = _middle(_sample(flags, plane, originals))
-    strips = threads.over_rows(lambda top, bottom: _between(flags, plane, top, bottom, low, high))
-    strips.append(_split(originals, low, high))
-    between = np.concatenate([strip[0] for strip in strips])
-    counts = Counts(*np.sum([strip[1] for strip in strips], axis=0))
+    low, high = limits
+    parts = [*parts, _split(originals, low, high)]
+    between = np.concatenate([part[0] for part in parts])
+    counts = Counts(*np.sum([part[1] for part in parts], axis=0))
     rank = (counts.n - 1) // 2
     if counts.nan == 0 and counts.below <= rank < counts.to_high:
         level = high
@@ -159,9 +175,8 @@ def _between(
     n_between = 0
     below = to_low = to_high = nan = n = np.int64(0)
     for y in range(top, bottom):
-        counts = _count(plane[y], flags[y], low, high)
+        counts = _count(plane[y], flags[y], low, high, inside)
         if counts.to_high > counts.to_low:
-            _mark_inside(plane[y], flags[y], low, high, inside)
             between = with_room(between, n_between, nx + 8)
             n_between = _keep(plane[y], inside, words, between, n_between)
         below += counts.below
@@ -174,38 +189,35 @@ def _between(
 
 @in_place
 def _count(
-    values: np.ndarray,
-    flags: np.ndarray,
-    low: np.float32,
-    high: np.float32,
+    values: np.ndarray, flags: np.ndarray, low: np.float32, high: np.float32, inside: np.ndarray
 ) -> Counts:
-    """Count the numbers of a row."""
-    below = to_low = to_high = is_number = n = np.int32(0)
-    for x in range(values.size):
-        value = values[x]
-        usable = flags[x] & HIDDEN == 0
-        value = value if usable else NAN
-        n += np.int32(usable)
-        below += np.int32(value < low)
-        to_low += np.int32(value <= low)
-        to_high += np.int32(value <= high)
-        is_number += np.int32(value == value)
-    return Counts(np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(n - is_number), np.int64(n))
+    """Count the numbers of a row, and tell which are between two.
 
-
-@in_place
-def _mark_inside(
-    values: np.ndarray,
-    flags: np.ndarray,
-    low: np.float32,
-    high: np.float32,
-    inside: np.ndarray,
-) -> None:
-    """Tell which numbers of a row are between two."""
+    First all are counted; then those that are not used, of which there are
+    few, are taken back.
+    """
+    below = to_low = to_high = nan = np.int32(0)
     for x in range(values.size):
-        value = values[x]
-        usable = flags[x] & HIDDEN == 0
-        inside[x] = np.uint8(usable) & np.uint8(low < value) & np.uint8(value < high)
+        below = np.int32(below + np.int32(values[x] < low))
+        to_low = np.int32(to_low + np.int32(values[x] <= low))
+        to_high = np.int32(to_high + np.int32(values[x] <= high))
+        nan = np.int32(nan + np.int32(values[x] != values[x]))
+    for x in range(values.size):
+        inside[x] = (low < values[x]) & (values[x] < high)
+    n = values.size
+    for start in range(0, values.size, CHUNK):
+        together = np.uint8(0)
+        for flag in flags[start : start + CHUNK]:
+            together = np.uint8(together | flag)
+        for x in range(start, min(start + CHUNK, values.size) if together & HIDDEN else start):
+            if flags[x] & HIDDEN:
+                below -= values[x] < low
+                to_low -= values[x] <= low
+                to_high -= values[x] <= high
+                nan -= values[x] != values[x]
+                inside[x] = 0
+                n -= 1
+    return Counts(np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(nan), np.int64(n))
 
 
 @in_place

@@ -40,7 +40,7 @@ STRIPS = 4
 """Strips of so many rows that are tested together if nearly all are to be."""
 
 FEW_STRIPS = 2
-"""How many of these are enough for that if only parts of them are looked at."""
+"""How many of these are enough for that if only parts are looked at."""
 
 TALL = STRIPS * HEIGHT
 """Rows of these."""
@@ -184,7 +184,7 @@ def _find_wanted(flags: np.ndarray, top: int, bottom: int, only: np.uint8, wante
     for k in range(wanted.size):
         any_flag = NONE
         for flag in together[k * WIDTH : (k + 1) * WIDTH]:
-            any_flag |= flag
+            any_flag = np.uint8(any_flag | flag)
         wanted[k] = any_flag & only != 0
 
 
@@ -308,7 +308,7 @@ def _count(passing: np.ndarray, left: int, right: int) -> np.ndarray:
     for k in range(counts.size):
         total = np.uint16(0)
         for number in in_column[k * WIDTH : (k + 1) * WIDTH]:
-            total += np.uint16(number)
+            total = np.uint16(total + number)
         counts[k] = total
     return counts
 

@@ -24,7 +24,11 @@ _NOT_COUNTED: dict[str, Any] = {"_nrt": False}
 
 compiled = njit(**_OPTIONS, **_COUNTED)
 """Compile once and for all, to machine code that needs no interpreter lock and
-rounds every operation as written (no ``fastmath``)."""
+rounds every operation as written (no ``fastmath``).
+
+What is added up or combined in a narrow integer must be converted to it at
+every step: numba makes 8 bytes of any sum, and a vector register then holds
+but four of them."""
 
 in_place = njit(**_OPTIONS, **_NOT_COUNTED)
 """The same for functions that make no arrays, and neither return nor keep any.

@@ -164,7 +164,7 @@ def _tell_sharp(
         structure = SMALLEST_FINE_STRUCTURE if structure < SMALLEST_FINE_STRUCTURE else structure
         is_sharp = (significances[i] / structure > contrast) & (significances[i] > limit)
         sharp[i] = is_sharp
-        any_sharp |= np.uint8(is_sharp)
+        any_sharp = np.uint8(any_sharp | np.uint8(is_sharp))
     return bool(any_sharp)
 
 
@@ -256,7 +256,7 @@ def _box(
         row = cells[top + r, left : left + width]
         in_row = NONE
         for c in range(row.size):
-            in_row |= row[c]
+            in_row = np.uint8(in_row | row[c])
             columns[c] |= row[c]
         if in_row & flag:
             first, last = min(first, r), r
@@ -329,13 +329,13 @@ def _take_candidates(
     for r in range(patches.height):
         row = flags[patches.tops[0] + r, left : left + patches.width]
         laplacian, structure, passing = laplacians[r], structures[r], sharp[r]
-        in_row = np.uint8(0)
+        in_row = np.uint16(0)
         for c in range(row.size):
             is_candidate = row[c] & (CANDIDATE | BAD) == CANDIDATE
             is_sharp = laplacian[c] * MARGIN >= factor * structure[c]
             passing[c] = is_candidate & (is_sharp | (not cancels))
             row[c] &= ~CANDIDATE
-            in_row += np.uint8(passing[c])
+            in_row = np.uint16(in_row + np.uint16(passing[c]))
         n += int(in_row)
     return n
 

@@ -100,7 +100,7 @@ def _mark_given(flags: np.ndarray, given: np.ndarray) -> None:
 def _count_reaching(row: np.ndarray, level: np.float32) -> np.int32:
     n = np.int32(0)
     for x in range(row.size):
-        n += row[x] >= level
+        n = np.int32(n + np.int32(row[x] >= level))
     return n
 
 
