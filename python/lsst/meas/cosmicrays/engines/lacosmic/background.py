@@ -38,7 +38,7 @@ MARGIN = 0.01
 """Distance of the two numbers from the median of the sample, in ranks over
 the size of the sample: five standard deviations for that size."""
 
-CHUNK = 64
+CHUNK = 32
 """Numbers of which it is asked together whether all are used."""
 
 HIDDEN = np.uint8(BAD | COSMIC_RAY)
@@ -211,10 +211,10 @@ def _count(
             together = np.uint8(together | flag)
         for x in range(start, min(start + CHUNK, values.size) if together & HIDDEN else start):
             if flags[x] & HIDDEN:
-                below -= values[x] < low
-                to_low -= values[x] <= low
-                to_high -= values[x] <= high
-                nan -= values[x] != values[x]
+                below = np.int32(below - np.int32(values[x] < low))
+                to_low = np.int32(to_low - np.int32(values[x] <= low))
+                to_high = np.int32(to_high - np.int32(values[x] <= high))
+                nan = np.int32(nan - np.int32(values[x] != values[x]))
                 inside[x] = 0
                 n -= 1
     return Counts(np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(nan), np.int64(n))

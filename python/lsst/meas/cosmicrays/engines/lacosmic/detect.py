@@ -506,7 +506,8 @@ def forget(
         depend on them exceed, and they become `NEAR`, as do pixels from which
         CRs may grow to them.
     pixels : `numpy.ndarray`, (n,), int64
-        Pixels that changed.
+        Pixels that changed; those that follow each other along a row are
+        taken together.
     reach : `int`
         How far from them what depends on them is.
     growth : `int`
@@ -518,21 +519,22 @@ def forget(
     """
     nx = flags.shape[1]
     far = reach + growth
-    for pixel in pixels:
-        y = pixel // nx
-        if y + far < top or y - far >= bottom:
-            continue
-        x = pixel - y * nx
-        left, right = max(x - reach, 0), min(x + reach + 1, nx)
-        far_left, far_right = max(x - far, 0), min(x + far + 1, nx)
+    start = 0
+    while start < pixels.size:
+        stop = start + 1
+        y = pixels[start] // nx
+        while stop < pixels.size and pixels[stop] == pixels[stop - 1] + 1 < (y + 1) * nx:
+            stop += 1
+        left, right = pixels[start] - y * nx, pixels[stop - 1] - y * nx + 1
+        start = stop
         for row in range(max(y - far, top), min(y + far + 1, bottom)):
-            around = flags[row, far_left:far_right]
+            around = flags[row, max(left - far, 0) : min(right + far, nx)]
             for i in range(around.size):
                 may_grow = all_grow | (around[i] & COSMIC_RAY != 0)
                 around[i] |= NEAR if may_grow else NONE
             if abs(row - y) > reach:
                 continue
-            around = flags[row, left:right]
+            around = flags[row, max(left - reach, 0) : min(right + reach, nx)]
             for i in range(around.size):
                 around[i] = around[i] & ~(KNOWN | ABOVE | ABOVE_NEIGHBOUR) | NEAR
 
