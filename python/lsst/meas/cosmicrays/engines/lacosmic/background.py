@@ -38,11 +38,11 @@ MARGIN = 0.01
 """Distance of the two numbers from the median of the sample, in ranks over
 the size of the sample: five standard deviations for that size."""
 
-CHUNK = 32
-"""Numbers of which it is asked together whether all are used."""
-
 HIDDEN = np.uint8(BAD | COSMIC_RAY)
 """Flags of pixels whose numbers in the image are not used."""
+
+HIDDEN_IN_WORD = np.full(8, HIDDEN).view(np.uint64)[0]
+"""The same for eight pixels at a time."""
 
 
 class Counts(NamedTuple):
@@ -196,28 +196,57 @@ def _count(
     First all are counted; then those that are not used, of which there are
     few, are taken back.
     """
+    counts = _count_all(values, low, high)
+    _mark_inside(values, low, high, inside)
+    words = flags[: flags.size // 8 * 8].view(np.uint64)
+    for i in range(words.size):
+        if words[i] & HIDDEN_IN_WORD:
+            counts = _take_back(values, flags, 8 * i, 8 * i + 8, low, high, inside, counts)
+    return _take_back(values, flags, 8 * words.size, flags.size, low, high, inside, counts)
+
+
+@in_place
+def _count_all(values: np.ndarray, low: np.float32, high: np.float32) -> Counts:
+    """Count the numbers of a row, whether they are used or not."""
     below = to_low = to_high = nan = np.int32(0)
     for x in range(values.size):
         below = np.int32(below + np.int32(values[x] < low))
         to_low = np.int32(to_low + np.int32(values[x] <= low))
         to_high = np.int32(to_high + np.int32(values[x] <= high))
         nan = np.int32(nan + np.int32(values[x] != values[x]))
+    n = np.int64(values.size)
+    return Counts(np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(nan), n)
+
+
+@in_place
+def _mark_inside(values: np.ndarray, low: np.float32, high: np.float32, inside: np.ndarray) -> None:
+    """Tell which numbers of a row are between two, used or not."""
     for x in range(values.size):
         inside[x] = (low < values[x]) & (values[x] < high)
-    n = values.size
-    for start in range(0, values.size, CHUNK):
-        together = np.uint8(0)
-        for flag in flags[start : start + CHUNK]:
-            together = np.uint8(together | flag)
-        for x in range(start, min(start + CHUNK, values.size) if together & HIDDEN else start):
-            if flags[x] & HIDDEN:
-                below = np.int32(below - np.int32(values[x] < low))
-                to_low = np.int32(to_low - np.int32(values[x] <= low))
-                to_high = np.int32(to_high - np.int32(values[x] <= high))
-                nan = np.int32(nan - np.int32(values[x] != values[x]))
-                inside[x] = 0
-                n -= 1
-    return Counts(np.int64(below), np.int64(to_low), np.int64(to_high), np.int64(nan), np.int64(n))
+
+
+@in_place
+def _take_back(
+    values: np.ndarray,
+    flags: np.ndarray,
+    start: int,
+    stop: int,
+    low: np.float32,
+    high: np.float32,
+    inside: np.ndarray,
+    counts: Counts,
+) -> Counts:
+    """Take back from the counts those of some numbers that are not used."""
+    below, to_low, to_high, nan, n = counts
+    for x in range(start, stop):
+        if flags[x] & HIDDEN:
+            below -= values[x] < low
+            to_low -= values[x] <= low
+            to_high -= values[x] <= high
+            nan -= values[x] != values[x]
+            n -= 1
+            inside[x] = 0
+    return Counts(below, to_low, to_high, nan, n)
 
 
 @in_place
