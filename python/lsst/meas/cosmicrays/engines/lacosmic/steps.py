@@ -42,6 +42,7 @@ from .frame import Frame, laplacian_at, positive_laplacian
 from .patches import (
     Patches,
     Scratch,
+    any_touches_edge,
     clear_outside,
     convolve,
     gather,
@@ -377,8 +378,8 @@ def remove_smooth(
 
 
 @inlined
-def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
-    """Find the noise without CRs, of the patches and some pixels around."""
+def _smooth_variance(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scratch) -> None:
+    """Find the variance without CRs, of the patches and pixels around."""
     height = patches.height + 2 * reach
     n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
     half = half_of(rule)
@@ -391,10 +392,12 @@ def _noise(frame: Frame, rule: Rule, patches: Patches, reach: int, scratch: Scra
             p, q = scratch.raw[r], scratch.noise[r]
             for i in range(n):
                 q[i] += p[i]
-    for r in range(height):
-        q = scratch.noise[r]
-        for i in range(n):
-            q[i] = np.sqrt(SMALLEST_VARIANCE if q[i] < SMALLEST_VARIANCE else q[i])
+
+
+@inlined
+def _root(variance: np.float32) -> np.float32:
+    """Return the noise that a variance stands for."""
+    return np.sqrt(SMALLEST_VARIANCE if variance < SMALLEST_VARIANCE else variance)
 
 
 @in_place
@@ -413,13 +416,25 @@ def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int,
         Where to work, with three pixels around all these; ``signal`` gets S,
         ``noise`` the noise.
     """
-    _noise(frame, rule, patches, reach, scratch)
+    lanes = patches.tops.size
+    height, width = patches.height + 2 * reach, patches.width + 2 * reach
+    _smooth_variance(frame, rule, patches, reach, scratch)
+    source, top, first = locate(frame.image, patches, reach + 1, scratch.raw)
+    for r in range(height):
+        noise, ratio = scratch.noise[r], scratch.signal[r]
+        left = source[top + r + 1, first:]
+        centre, right = left[lanes:], left[2 * lanes :]
+        up, down = source[top + r, first + lanes :], source[top + r + 2, first + lanes :]
+        for i in range(whole_vectors(width * lanes)):
+            noise[i] = _root(noise[i])
+            ratio[i] = positive_laplacian(centre[i], left[i], right[i], up[i], down[i]) / (TWO * noise[i])
+    if not any_touches_edge(patches, reach + 1, frame.flags.shape):
+        return
     find_laplacian(frame.image, patches, reach, scratch.raw, scratch.signal)
-    n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
-    for r in range(patches.height + 2 * reach):
-        p, q = scratch.noise[r], scratch.signal[r]
-        for i in range(n):
-            q[i] = q[i] / (TWO * p[i])
+    for r in range(height):
+        noise, ratio = scratch.noise[r], scratch.signal[r]
+        for i in range(width * lanes):
+            ratio[i] /= TWO * noise[i]
 
 
 @in_place
@@ -469,13 +484,14 @@ def _matched_filter(frame: Frame, rule: Rule, patches: Patches, reach: int, scra
     shape = frame.flags.shape
     lanes = patches.tops.size
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
-    _noise(frame, rule, patches, reach + around, scratch)
+    _smooth_variance(frame, rule, patches, reach + around, scratch)
     gather(frame.image, patches, reach + around, scratch.raw)
     for r in range(height + 2 * around):
         p, q = scratch.raw[r], scratch.noise[r]
         for i in range(whole_vectors((width + 2 * around) * lanes)):
-            p[i] = p[i] / q[i] / q[i]
-            q[i] = ONE / q[i] / q[i]
+            noise = _root(q[i])
+            p[i] = p[i] / noise / noise
+            q[i] = ONE / noise / noise
     clear_outside(scratch.raw, patches, reach + around, shape)
     clear_outside(scratch.noise, patches, reach + around, shape)
     convolve(scratch.raw, rule.kernel, around, scratch.signal, height, width, lanes)
