@@ -29,14 +29,17 @@ from .medians import quickselect
 from .threads import Threads
 
 SAMPLE = 1 << 16
-"""Pixels in the sample."""
+"""Most pixels in the sample."""
+
+SAMPLED = 1 / 32
+"""Part of an image that is in the sample, unless it is large."""
 
 PIECE = 4
 """Pixels of the sample that lie side by side: what memory gives at a time."""
 
-MARGIN = 0.01
+MARGIN = 2.5
 """Distance of the two numbers from the median of the sample, in ranks over
-the size of the sample: five standard deviations for that size."""
+the square root of their number: five standard deviations."""
 
 HIDDEN = np.uint8(BAD | COSMIC_RAY)
 """Flags of pixels whose numbers in the image are not used."""
@@ -142,7 +145,7 @@ def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.n
 
 def _sample(flags: np.ndarray, plane: np.ndarray, originals: np.ndarray) -> np.ndarray:
     """Return numbers of some pixels all over the image."""
-    step = max(flags.size // SAMPLE, 1)
+    step = max(flags.size // SAMPLE, round(1 / SAMPLED))
     pieces = -(-flags.size // (PIECE * step))
     starts = np.linspace(0, max(flags.size - PIECE, 0), pieces, dtype=np.intp)
     pixels = np.minimum(starts[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
@@ -154,7 +157,7 @@ def _sample(flags: np.ndarray, plane: np.ndarray, originals: np.ndarray) -> np.n
 def _middle(sample: np.ndarray) -> tuple[np.float32, np.float32]:
     """Return two numbers between which the median is of what was sampled."""
     middle = sample.size // 2
-    margin = int(MARGIN * sample.size) + 1
+    margin = int(MARGIN * np.sqrt(sample.size)) + 1
     ranks = max(middle - margin, 0), min(middle + margin, sample.size - 1)
     ordered = np.partition(sample, ranks)
     return ordered[ranks[0]], ordered[ranks[1]]

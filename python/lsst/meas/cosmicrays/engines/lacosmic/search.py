@@ -92,7 +92,7 @@ class Search:
             forget(frame.flags, changed, reach, GROWTH, all_grow, top, bottom)
             lower_bounds(frame, changed, top, bottom)
 
-        self._threads.over_broad_strips(prepare_rows)
+        self._threads.over_list(changed.size, prepare_rows)
         self._only = NEAR
 
     def _find(self) -> np.ndarray:
@@ -120,7 +120,7 @@ class Search:
         flags = self._frame.flags
         set_flag(flags, VISITED, pixels)
         touching = _joined(
-            self._threads.over_broad_strips(lambda top, bottom: neighbours(flags, pixels, top, bottom))
+            self._threads.over_list(pixels.size, lambda top, bottom: neighbours(flags, pixels, top, bottom))
         )
         clear_flag(flags, VISITED, touching)
         clear_flag(flags, VISITED, pixels)
@@ -141,8 +141,8 @@ class Search:
     def _learn_crowded(self, pixels: np.ndarray, crowd: int) -> None:
         """Find out what exceeds the limits where there are many pixels."""
         frame, rule = self._frame, self._rule
-        runs = self._threads.over_broad_strips(
-            lambda top, bottom: crowded_runs(frame.flags, pixels, crowd, top, bottom)
+        runs = self._threads.over_list(
+            pixels.size, lambda top, bottom: crowded_runs(frame.flags, pixels, crowd, top, bottom)
         )
         self._threads.map(lambda part: learn(frame, rule, part), _split(np.concatenate(runs), RUNS))
 
@@ -159,8 +159,8 @@ class Search:
             pixels = self._all_away_from_edges()
             return pixels[clean_to_zero(frame, pixels)]
         pixels = _joined(
-            self._threads.over_broad_strips(
-                lambda top, bottom: flagged_near(frame.flags, new, HALF, top, bottom)
+            self._threads.over_list(
+                new.size, lambda top, bottom: flagged_near(frame.flags, new, HALF, top, bottom)
             )
         )
         values = np.empty(pixels.size, dtype=np.float32)

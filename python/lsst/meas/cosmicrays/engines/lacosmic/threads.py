@@ -19,11 +19,18 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self
 
-PIXELS_OF_STRIP = 1 << 17
-"""About how many pixels a thread works on before it takes the next ones."""
+PIXELS_OF_STRIP = 1 << 18
+"""About how many pixels a thread works on before it takes the next ones, in a
+large image."""
+
+FEWEST_STRIPS = 4
+"""Strips for each thread in a small one."""
 
 BROAD_STRIPS = 2
 """Strips for each thread where all of them look at the same list."""
+
+FEW_PIXELS = 4096
+"""Pixels of a list that one thread works on as fast as several do."""
 
 UNIT = 32
 """Strips have a multiple of this number of rows, but for the last."""
@@ -48,16 +55,16 @@ class Threads:
     ----------
     strips : `list` [`tuple` [`int`, `int`]]
         First row of each strip of the image, and the one after its last.
-    broad_strips : `list` [`tuple` [`int`, `int`]]
-        The same of a few strips, for work on lists of pixels of all of it.
     """
 
     def __init__(self, n: int, shape: tuple[int, int]) -> None:
         ny, nx = shape
-        height = max(PIXELS_OF_STRIP // nx // UNIT, 1) * UNIT
+        pixels = min(PIXELS_OF_STRIP, nx * ny // (FEWEST_STRIPS * max(n, 1)))
+        height = max(pixels // nx // UNIT, 1) * UNIT
         self.strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
         height = -(-ny // (BROAD_STRIPS * max(n, 1) * UNIT)) * UNIT
-        self.broad_strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
+        self._broad_strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
+        self._n_rows = ny
         self._n = min(n, len(self.strips))
         self._pool = ThreadPoolExecutor(self._n - 1) if self._n > 1 else None
 
@@ -109,20 +116,23 @@ class Threads:
             other.result()
         return results
 
-    def over_broad_strips(self, work: Callable[[int, int], Any]) -> list[Any]:
-        """Call a function on a few strips of rows.
+    def over_list(self, n_pixels: int, work: Callable[[int, int], Any]) -> list[Any]:
+        """Call a function on strips of rows, where it looks at a list.
 
         Parameters
         ----------
+        n_pixels : `int`
+            How many pixels the list has.
         work : `~collections.abc.Callable`
             Called with the first row of a strip and the one after its last.
 
         Returns
         -------
         results : `list`
-            What it returned.
+            What it returned, in the order of the strips.
         """
-        return self.map(lambda strip: work(*strip), self.broad_strips)
+        strips = self._broad_strips if n_pixels > FEW_PIXELS else [(0, self._n_rows)]
+        return self.map(lambda strip: work(*strip), strips)
 
     def over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
         """Call a function on strips of rows.
