@@ -11,13 +11,29 @@
 
 from __future__ import annotations
 
-__all__ = ["SKY", "crowded_field", "full_of_cosmic_rays", "noise", "real_images", "saturated", "star_field"]
+__all__ = [
+    "SKY",
+    "crowded_field",
+    "faint_crowd",
+    "full_of_cosmic_rays",
+    "noise",
+    "real_images",
+    "real_mosaic",
+    "saturated",
+    "star_field",
+]
 
+from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from registry import Inputs, MissingDataError
+
+BRIGHTER = 0.75
+"""Of real stars there are 10**0.3 times as many in each magnitude as in that
+before, so that as many are brighter than a flux as it has to this power."""
 
 SKY = 1000.0
 READ_NOISE = 5.0
@@ -47,12 +63,21 @@ def star_field(
         ``image`` (electrons) and ``variance``, float32; ``kernel``, the PSF.
     """
     random = np.random.default_rng(seed)
+    return _field(shape, n_stars, n_cosmic_rays, random, lambda: 10 ** random.uniform(2.5, 6.0))
+
+
+def _field(
+    shape: tuple[int, int],
+    n_stars: float,
+    n_cosmic_rays: float,
+    random: np.random.Generator,
+    flux: Callable[[], float],
+) -> Inputs:
+    """Make a field of stars whose fluxes a function draws."""
     scale = shape[0] * shape[1] / FULL_SIZE
     light = np.full(shape, SKY)
     for _ in range(round(n_stars * scale)):
-        _add_star(
-            light, 10 ** random.uniform(2.5, 6.0), random.uniform(0, shape[0]), random.uniform(0, shape[1])
-        )
+        _add_star(light, flux(), random.uniform(0, shape[0]), random.uniform(0, shape[1]))
     image = random.poisson(light) + random.normal(0, READ_NOISE, shape)
     for _ in range(round(n_cosmic_rays * scale)):
         _add_track(image, random)
@@ -61,6 +86,9 @@ def star_field(
 
 def crowded_field(shape: tuple[int, int]) -> Inputs:
     """Make a field with fifteen times as many stars.
+
+    As in `star_field`, there are as many of any magnitude as of any other, so
+    most are far brighter than the sky: about the worst that there can be.
 
     Parameters
     ----------
@@ -73,6 +101,32 @@ def crowded_field(shape: tuple[int, int]) -> Inputs:
         As of `star_field`.
     """
     return star_field(shape, n_stars=45000)
+
+
+def faint_crowd(shape: tuple[int, int], n_stars: float = 200000, seed: int = 1) -> Inputs:
+    """Make a field of very many stars, most of them faint, as in the sky.
+
+    Parameters
+    ----------
+    shape : `tuple` [`int`, `int`]
+        Shape of the image.
+    n_stars : `float`, optional
+        How many there are on an image of 4176x2048 pixels.
+    seed : `int`, optional
+        Seed of the random numbers.
+
+    Returns
+    -------
+    inputs : `dict`
+        As of `star_field`.
+    """
+    random = np.random.default_rng(seed)
+    faintest, brightest = (flux**-BRIGHTER for flux in (1e2, 1e6))
+
+    def flux() -> float:
+        return random.uniform(brightest, faintest) ** (-1 / BRIGHTER)
+
+    return _field(shape, n_stars, 400, random, flux)
 
 
 def noise(shape: tuple[int, int]) -> Inputs:
@@ -152,11 +206,56 @@ def real_images(name: str, gain: float, read_noise: float) -> Inputs:
     path = DATA / name
     if not path.exists():
         raise MissingDataError(f"there is no {path}")
+    image = _read(path, gain)
+    return _with_psf(image, np.maximum(image, 0) + read_noise**2)
+
+
+def real_mosaic(shape: tuple[int, int], pattern: str, gain: float, read_noise: float) -> Inputs:
+    """Put real images of one size side by side, to make a large one.
+
+    Parameters
+    ----------
+    shape : `tuple` [`int`, `int`]
+        Shape of the image; that of as many whole ones as fit, at least one.
+    pattern : `str`
+        FITS files in the folder of shared data, used again if there are too
+        few.
+    gain : `float`
+        Electrons per unit of the files.
+    read_noise : `float`
+        Read noise (electrons).
+
+    Returns
+    -------
+    inputs : `dict`
+        As of `star_field`.
+
+    Raises
+    ------
+    MissingDataError
+        Raised if there are no such files.
+    """
+    paths = sorted(DATA.glob(pattern))
+    if not paths:
+        raise MissingDataError(f"there is no {DATA / pattern}")
+    ny, nx = _read(paths[0], gain).shape
+    columns = max(shape[1] // nx, 1)
+    files = cycle(paths)
+    image = np.vstack(
+        [
+            np.hstack([_read(path, gain) for path in islice(files, columns)])
+            for _ in range(max(shape[0] // ny, 1))
+        ]
+    )
+    return _with_psf(image, np.maximum(image, 0) + read_noise**2)
+
+
+def _read(path: Path, gain: float) -> np.ndarray:
+    """Read the first image of a file, in electrons."""
     with fits.open(path) as file:
         hdu = next(hdu for hdu in file if hdu.data is not None)
         # Some files hold their image as the only plane of a cube.
-        image = hdu.data.astype(np.float64).squeeze() * gain
-    return _with_psf(image, np.maximum(image, 0) + read_noise**2)
+        return hdu.data.astype(np.float64).squeeze() * gain
 
 
 def _with_psf(image: np.ndarray, variance: np.ndarray) -> Inputs:

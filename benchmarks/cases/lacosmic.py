@@ -15,7 +15,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from images import crowded_field, full_of_cosmic_rays, noise, real_images, saturated, star_field
+from images import (
+    crowded_field,
+    faint_crowd,
+    full_of_cosmic_rays,
+    noise,
+    real_images,
+    real_mosaic,
+    saturated,
+    star_field,
+)
 from registry import Case, Inputs, Program, register
 
 READ_NOISE = 5.0
@@ -64,6 +73,10 @@ def _saao(shape: tuple[int, int]) -> Inputs:
     return real_images("saao_kb13475/AKB13475I0003.fits", gain=1.9, read_noise=READ_NOISE)
 
 
+def _bulge(shape: tuple[int, int]) -> Inputs:
+    return real_mosaic(shape, "saao_kb13475/AKB13475I*[0-9].fits", gain=1.9, read_noise=READ_NOISE)
+
+
 def _sinistro(shape: tuple[int, int]) -> Inputs:
     return real_images("lco_sinistro_fl10_S82_60s_quadrant.fits.fz", gain=3.3, read_noise=14.9)
 
@@ -74,7 +87,9 @@ register_lacosmic("lacosmic_double", "twice the pixels", _double)
 register_lacosmic("lacosmic_full_medians", "sepmed=False", star_field, sepmed=False)
 register_lacosmic("lacosmic_convolve", "fsmode='convolve'", star_field, fsmode="convolve")
 register_lacosmic("lacosmic_sigclip_3", "sigclip=3, many candidates", star_field, sigclip=3.0)
-register_lacosmic("lacosmic_crowded", "45000 stars", crowded_field)
+register_lacosmic("lacosmic_faint_crowd", "200000 stars, most of them faint, as in the sky", faint_crowd)
+register_lacosmic("lacosmic_bulge", "real crowded fields side by side, SAAO 1.0 m", _bulge)
+register_lacosmic("lacosmic_crowded", "45000 stars, most of them bright", crowded_field)
 register_lacosmic("lacosmic_noise", "pure noise", noise)
 register_lacosmic("lacosmic_saturated", "saturated everywhere", saturated)
 register_lacosmic("lacosmic_5_percent", "5 % CR pixels", full_of_cosmic_rays)

@@ -28,7 +28,7 @@ from .lists import with_room
 from .medians import quickselect
 from .threads import Threads
 
-SAMPLE = 1 << 16
+SAMPLE = 1 << 17
 """Most pixels in the sample."""
 
 SAMPLED = 1 / 32
@@ -37,9 +37,14 @@ SAMPLED = 1 / 32
 PIECE = 4
 """Pixels of the sample that lie side by side: what memory gives at a time."""
 
-MARGIN = 2.5
+MARGIN = 4.0
 """Distance of the two numbers from the median of the sample, in ranks over
-the square root of their number: five standard deviations."""
+the square root of their number: eight standard deviations if pixels that lie
+side by side have nothing to do with each other, four if they are the same."""
+
+GOLDEN_RATIO = (1 + 5**0.5) / 2
+
+INFINITY = np.float32(np.inf)
 
 HIDDEN = np.uint8(BAD | COSMIC_RAY)
 """Flags of pixels whose numbers in the image are not used."""
@@ -90,17 +95,9 @@ def background_levels(
     """
     flags, planes, originals = frame.flags, (frame.image, frame.variance), (values, variances)
     limits = threads.map(lambda *plane: _middle(_sample(flags, *plane)), planes, originals)
-    strips = threads.over_rows(
-        lambda top, bottom: [
-            _between(flags, plane, top, bottom, *between)
-            for plane, between in zip(planes, limits, strict=True)
-        ]
-    )
     level, variance = (
-        _level(flags, plane, pixels, old, between, list(parts))
-        for plane, old, between, parts in zip(
-            planes, originals, limits, zip(*strips, strict=True), strict=True
-        )
+        _level(flags, plane, pixels, numbers, *between, threads)
+        for plane, numbers, between in zip(planes, originals, limits, strict=True)
     )
     return level, variance
 
@@ -110,25 +107,32 @@ def _level(
     plane: np.ndarray,
     pixels: np.ndarray,
     originals: np.ndarray,
-    limits: tuple[np.float32, np.float32],
-    parts: list[tuple[np.ndarray, Counts]],
+    low: np.float32,
+    high: np.float32,
+    threads: Threads,
 ) -> np.float32:
-    """Return the median of a plane with the original numbers of CR pixels."""
-    low, high = limits
-    parts = [*parts, _split(originals, low, high)]
-    between = np.concatenate([part[0] for part in parts])
-    counts = Counts(*np.sum([part[1] for part in parts], axis=0))
+    """Return the median of a plane with the original numbers of CR pixels.
+
+    It is looked for between two numbers first, then beyond them.
+    """
+    strips = threads.over_rows(lambda top, bottom: _between(flags, plane, top, bottom, low, high))
+    strips.append(_split(originals, low, high))
+    between = np.concatenate([strip[0] for strip in strips])
+    counts = Counts(*np.sum([strip[1] for strip in strips], axis=0))
     rank = (counts.n - 1) // 2
-    if counts.nan == 0 and counts.below <= rank < counts.to_high:
-        level = high
-        if rank < counts.to_low:
-            level = low
-        elif rank < counts.to_low + between.size:
-            rank -= counts.to_low
-            level = np.partition(between, rank)[rank]
-        if level != 0:
-            return level
-    return _exact_level(flags, plane, pixels, originals)
+    if counts.nan > 0:
+        return _exact_level(flags, plane, pixels, originals)
+    if rank < counts.below:
+        return _level(flags, plane, pixels, originals, -INFINITY, low, threads)
+    if rank >= counts.to_high:
+        return _level(flags, plane, pixels, originals, high, INFINITY, threads)
+    level = high
+    if rank < counts.to_low:
+        level = low
+    elif rank < counts.to_low + between.size:
+        rank -= counts.to_low
+        level = np.partition(between, rank)[rank]
+    return level if level != 0 else _exact_level(flags, plane, pixels, originals)
 
 
 def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.ndarray, Counts]:
@@ -144,11 +148,15 @@ def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.n
 
 
 def _sample(flags: np.ndarray, plane: np.ndarray, originals: np.ndarray) -> np.ndarray:
-    """Return numbers of some pixels all over the image."""
+    """Return numbers of some pixels all over the image.
+
+    Their distances have no common measure with the rows of the image, or with
+    what is regular in it.
+    """
     step = max(flags.size // SAMPLE, round(1 / SAMPLED))
     pieces = -(-flags.size // (PIECE * step))
-    starts = np.linspace(0, max(flags.size - PIECE, 0), pieces, dtype=np.intp)
-    pixels = np.minimum(starts[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
+    starts = np.sort(np.arange(pieces) * GOLDEN_RATIO % 1) * (flags.size - 1)
+    pixels = np.minimum(starts.astype(np.intp)[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
     usable = pixels[flags.ravel()[pixels] & HIDDEN == 0]
     sample = plane.ravel()[usable]
     return np.concatenate((sample, originals[:: min(step, originals.size)]))

@@ -20,11 +20,8 @@ from types import TracebackType
 from typing import Any, Self
 
 PIXELS_OF_STRIP = 1 << 18
-"""About how many pixels a thread works on before it takes the next ones, in a
-large image."""
-
-FEWEST_STRIPS = 4
-"""Strips for each thread in a small one."""
+"""About how many pixels a thread works on before it takes the next ones.  To
+wake another thread for fewer takes longer than it helps."""
 
 BROAD_STRIPS = 2
 """Strips for each thread where all of them look at the same list."""
@@ -59,8 +56,7 @@ class Threads:
 
     def __init__(self, n: int, shape: tuple[int, int]) -> None:
         ny, nx = shape
-        pixels = min(PIXELS_OF_STRIP, nx * ny // (FEWEST_STRIPS * max(n, 1)))
-        height = max(pixels // nx // UNIT, 1) * UNIT
+        height = max(PIXELS_OF_STRIP // nx // UNIT, 1) * UNIT
         self.strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
         height = -(-ny // (BROAD_STRIPS * max(n, 1) * UNIT)) * UNIT
         self._broad_strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
