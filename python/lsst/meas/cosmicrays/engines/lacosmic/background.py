@@ -96,8 +96,8 @@ def background_levels(
     flags, planes, originals = frame.flags, (frame.image, frame.variance), (values, variances)
     limits = threads.map(lambda *plane: _middle(_sample(flags, *plane)), planes, originals)
     level, variance = (
-        _level(flags, plane, pixels, numbers, *between, threads)
-        for plane, numbers, between in zip(planes, originals, limits, strict=True)
+        _level(flags, plane, pixels, numbers, low, high, threads)
+        for plane, numbers, (low, high) in zip(planes, originals, limits, strict=True)
     )
     return level, variance
 
