@@ -209,7 +209,8 @@ class _Weights:
         n_group = self.architecture.n_group
         mean, square = np.mean(sums.reshape(2, n_group, -1), axis=2) / n_pixels
         weight, bias = (
-            self.tensors[f"{self.steps[step].layer}.4.{name}"].astype(np.float64) for name in ("weight", "bias")
+            self.tensors[f"{self.steps[step].layer}.4.{name}"].astype(np.float64)
+            for name in ("weight", "bias")
         )
         repeats = weight.size // n_group
         scale = weight * np.repeat(1.0 / np.sqrt(square - mean**2 + NORM_EPSILON), repeats)

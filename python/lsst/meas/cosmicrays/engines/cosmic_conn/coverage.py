@@ -11,10 +11,12 @@
 """Which parts of each convolution are needed for parts of the result.
 
 A cell of the result needs of each convolution the pixels of the cell and a
-margin.  What counts in the statistics is told in grains, the smallest squares
-that are whole pixels of every convolution: their side is the stride of the
-network, and a tile of the image has whole grains.  Pixels are computed in tiles of 4x4 pixels, whose other pixels have no
+margin.  They are computed in tiles of 4x4 pixels, whose other pixels have no
 meaning: so what these depend on need not be computed, but only be defined.
+
+What counts in the statistics is told in grains, the smallest squares that are
+whole pixels of every convolution: their side is the stride of the network, and
+a tile of the image has whole grains.
 """
 
 from __future__ import annotations

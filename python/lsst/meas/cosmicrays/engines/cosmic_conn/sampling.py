@@ -117,7 +117,7 @@ class Sample:
     def _around(
         values: np.ndarray, n_grains: tuple[int, int], n_cells: int, around: int, side: int
     ) -> np.ndarray:
-        """Add up values of the squares of cells that are close to each grain."""
+        """Add up values of squares of cells that are close to a grain."""
         length = n_cells * CELL_SIDE // side
         rows, columns = (
             _neighbours(*sizes, length, around) for sizes in zip(n_grains, values.shape, strict=True)

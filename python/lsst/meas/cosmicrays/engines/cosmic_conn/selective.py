@@ -38,7 +38,7 @@ from .screening import (
 SAMPLE_SIZE = 256
 """How many blocks to sample in a tile."""
 
-MOST_WORK = 0.65
+MOST_WORK = 0.85
 """Part of the work for a whole tile beyond which it is evaluated whole.  The
 same work takes longer in parts, and to find them takes a tenth of the time.
 """
@@ -120,7 +120,7 @@ class SelectiveEvaluator:
         return choose_blocks(rate_blocks(light, sharp_across + sharp_down, missing), SAMPLE_SIZE)
 
     def _weigh(self, window: np.ndarray, cells: np.ndarray, sample: Sample) -> list[np.ndarray]:
-        """Tell how often grains count in the statistics of each convolution."""
+        """Tell how often grains count in each of the statistics."""
         steps, responses = self._network.steps, self._network.measure_responses(window)
         weights = {}
         for around in {step.around for step in steps}:
