@@ -410,7 +410,7 @@ class RecordingNetwork:
         self.architecture, self.steps = network.architecture, network.steps
         self.reach, self.stride = network.reach, network.stride
         self.asked: list[str] = []
-        self.measure_responses = network.measure_responses
+        self.measure_responses, self.threads = network.measure_responses, network.threads
 
     def evaluate(self, window: np.ndarray) -> np.ndarray:
         self.asked.append("whole")

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 __all__ = ["SelectiveEvaluator"]
 
+import concurrent.futures
+
 import numpy as np
 
 from .blocks import WinogradNetwork
@@ -121,11 +123,16 @@ class SelectiveEvaluator:
 
     def _weigh(self, window: np.ndarray, cells: np.ndarray, sample: Sample) -> list[np.ndarray]:
         """Tell how often grains count in each of the statistics."""
-        steps, responses = self._network.steps, self._network.measure_responses(window)
-        weights = {}
-        for around in {step.around for step in steps}:
-            first = sample.weigh(cells, around, self._tile_shape(window), self.stride)
-            weights[around] = calibrate(first.weight, first.known, responses).astype(np.float32)
+        steps, shape = self._network.steps, self._tile_shape(window)
+        responses = self._network.measure_responses(window)
+
+        def weigh(around: int) -> np.ndarray:
+            first = sample.weigh(cells, around, shape, self.stride)
+            return calibrate(first.weight, first.known, responses).astype(np.float32)
+
+        places = list({step.around for step in steps})
+        with concurrent.futures.ThreadPoolExecutor(self._network.threads) as pool:
+            weights = dict(zip(places, pool.map(weigh, places), strict=True))
         return [weights[step.around] for step in steps]
 
     def _tile_shape(self, window: np.ndarray) -> tuple[int, int]:
