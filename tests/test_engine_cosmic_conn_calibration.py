@@ -65,6 +65,8 @@ def test_totals_are_met(seed: int) -> None:
     other = quantities @ np.array([3.0, -1.0, 0.5, 0.25])
     assert np.sum(new * other) == pytest.approx(np.sum(other), rel=1e-3)
     np.testing.assert_array_equal(calibrate(weight, known, quantities), new)
+    # However they lie in memory.
+    np.testing.assert_array_equal(calibrate(np.asfortranarray(weight), known, quantities), new)
 
 
 def test_totals_are_missed_without() -> None:
@@ -182,7 +184,7 @@ def make_stars(seed: int) -> np.ndarray:
     return image - np.float32(400.0)
 
 
-def test_statistics_are_closer_to_those_of_the_tile(
+def test_first_statistics_are_closer_to_those_of_the_tile(
     ground_imaging: CosmicConnModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = ground_imaging._network
@@ -208,9 +210,10 @@ def test_statistics_are_closer_to_those_of_the_tile(
                     if not calibrates:
                         patch.setattr(selective, "calibrate", lambda weight, *_: weight)
                     selective.SelectiveEvaluator(network).evaluate(window)
-            # The last ones: those of the responses come before.
-            statistics.append(np.concatenate(normalisations[-len(network.steps) + 1 :]))
+            # Of all but the first, which is exact; that of the responses comes before.
+            found = normalisations[-len(network.steps) + 1 :]
+            statistics.append(np.concatenate(found[:3]))
         whole, plain, calibrated = statistics
         errors.append([np.sqrt(np.mean((some / whole - 1.0) ** 2)) for some in (plain, calibrated)])
     plain_error, calibrated_error = np.sqrt(np.mean(np.square(errors), axis=0))
-    assert calibrated_error < 0.8 * plain_error
+    assert calibrated_error < 0.5 * plain_error

@@ -57,33 +57,37 @@ def calibrate(weight: np.ndarray, known: np.ndarray, quantities: np.ndarray) -> 
         The weights.  Those given, if nothing stands for the rest or the
         quantities are not finite.
     """
-    n_quantities = quantities.shape[-1]
-    values = quantities.reshape(-1, n_quantities)
-    stands = ((weight > 0.0) & ~known).ravel()
-    old = np.where(stands, weight.ravel(), 0.0)
-    total = np.sum(old)
-    if total == 0.0:
+    everywhere = quantities.reshape(-1, quantities.shape[-1])
+    stands = np.flatnonzero((weight > 0.0) & ~known)
+    if stands.size == 0:
         return weight
+    old, values = weight.ravel()[stands], everywhere[stands]
+    wanted = _weighted_totals(everywhere, (~known).ravel().astype(np.float64))
     # What stands for the rest has its number, whatever the old weights are.
-    unknown = (~known).ravel() * (total / np.count_nonzero(~known))
-    factor, free = np.ones(old.size), stands.copy()
-    change, moments = np.empty(old.size), np.empty((n_quantities, n_quantities))
+    total = np.sum(old)
+    wanted *= total / np.count_nonzero(~known)
+    if not np.all(np.isfinite(wanted)):
+        return weight
+    factor, free = np.ones(old.size), np.ones(old.size, dtype=bool)
     for _ in range(MOST_ROUNDS):
-        missing = np.zeros(n_quantities)
-        _add_weighted(values, unknown - old * factor, missing)
-        moments[:] = 0.0
-        _add_moments(values, np.where(free, old, 0.0), moments)
-        if not (np.all(np.isfinite(missing)) and np.all(np.isfinite(moments))):
-            return weight
-        _combine(values, _solve(moments, missing), change)
-        factor = np.where(free, np.clip(factor + change, LEAST_FACTOR, MOST_FACTOR), factor)
-        limited = free & ((factor == LEAST_FACTOR) | (factor == MOST_FACTOR))
+        moments = np.zeros((wanted.size, wanted.size))
+        _add_moments(values, old * free, moments)
+        change = _solve(moments, wanted - _weighted_totals(values, old * factor))
+        _add_combination(values, change, free, factor)
+        limited = free & ((factor <= LEAST_FACTOR) | (factor >= MOST_FACTOR))
+        factor = np.clip(factor, LEAST_FACTOR, MOST_FACTOR)
         free &= ~limited
         if not np.any(limited) or not np.any(free):
             break
-    new = old * factor
-    new *= total / np.sum(new)
-    return np.where(stands, new, weight.ravel()).reshape(weight.shape)
+    calibrated = np.array(weight, dtype=np.float64, order="C")
+    calibrated.ravel()[stands] = old * factor * (total / np.sum(old * factor))
+    return calibrated
+
+
+def _weighted_totals(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    totals = np.zeros(values.shape[1])
+    _add_weighted(values, weight, totals)
+    return totals
 
 
 def _solve(moments: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -116,10 +120,11 @@ def _add_moments(values: np.ndarray, weight: np.ndarray, moments: np.ndarray) ->
 
 
 @in_place
-def _combine(values: np.ndarray, coefficients: np.ndarray, sums: np.ndarray) -> None:
-    """Add up the values of each place times coefficients."""
+def _add_combination(
+    values: np.ndarray, coefficients: np.ndarray, free: np.ndarray, sums: np.ndarray
+) -> None:
+    """Add the values of each place times coefficients, where it is free."""
     for i in range(values.shape[0]):
-        total = 0.0
-        for k in range(coefficients.size):
-            total += coefficients[k] * values[i, k]
-        sums[i] = total
+        if free[i]:
+            for k in range(coefficients.size):
+                sums[i] += coefficients[k] * values[i, k]
