@@ -210,7 +210,7 @@ def test_first_statistics_are_closer_to_those_of_the_tile(
                     if not calibrates:
                         patch.setattr(selective, "calibrate", lambda weight, *_: weight)
                     selective.SelectiveEvaluator(network).evaluate(window)
-            # Of all but the first, which is exact; that of the responses comes before.
+            # Not those of the first, which are exact.
             found = normalisations[-len(network.steps) + 1 :]
             statistics.append(np.concatenate(found[:3]))
         whole, plain, calibrated = statistics

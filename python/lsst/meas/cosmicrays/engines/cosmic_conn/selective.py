@@ -41,8 +41,8 @@ SAMPLE_SIZE = 256
 """How many blocks to sample in a tile."""
 
 MOST_WORK = 0.85
-"""Part of the work for a whole tile beyond which it is evaluated whole.  The
-same work takes longer in parts, and to find them takes a tenth of the time.
+"""Part of the work for a whole tile beyond which it is evaluated whole.  To
+find the parts, and how they count, takes nearly a tenth of the time.
 """
 
 NEGATIVE_LIMIT = 6.0
