@@ -410,6 +410,7 @@ class RecordingNetwork:
         self.architecture, self.steps = network.architecture, network.steps
         self.reach, self.stride = network.reach, network.stride
         self.asked: list[str] = []
+        self.measure_responses, self.threads = network.measure_responses, network.threads
 
     def evaluate(self, window: np.ndarray) -> np.ndarray:
         self.asked.append("whole")
@@ -546,8 +547,8 @@ def test_blocks_with_nothing_to_represent_are_not_drawn() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(8, 80), st.floats(0.0, 0.2))
-def test_weights_of_cells_stand_for_the_tile(seed: int, size: int, density: float) -> None:
-    """Known cells count once; all together count as often as there are."""
+def test_weights_of_grains_stand_for_the_tile(seed: int, size: int, density: float) -> None:
+    """Known grains count once; all together count as often as there are."""
     rng = np.random.default_rng(seed)
     shape = (244, 200)
     steps = coverage.convolutions(Architecture(hidden=32, depth=2, norm="group"))
@@ -555,16 +556,22 @@ def test_weights_of_cells_stand_for_the_tile(seed: int, size: int, density: floa
     cells = rng.random(areas.shape) < density
     light = rng.pareto(1.0, areas.shape)
     sample = sampling.choose_blocks(sampling.rate_blocks(light, light, np.where(cells, 0.0, areas)), size)
-    chosen = [cells | sample.cells(cells.shape, 1.0), sample.cells(cells.shape)]
+    chosen = [
+        some.repeat(2, axis=0).repeat(2, axis=1)[: shape[0] // 4, : shape[1] // 4]
+        for some in (cells | sample.cells(cells.shape, 1.0), sample.cells(cells.shape))
+    ]
     for around in {step.around for step in steps}:
-        weight = sample.weigh(cells, around, areas)
-        assert np.sum(weight * areas) == pytest.approx(np.sum(areas), rel=1e-5)
+        weights = sample.weigh(cells, around, shape, 4)
+        weight = weights.weight
+        assert weight.shape == (shape[0] // 4, shape[1] // 4)
+        assert np.sum(weight) == pytest.approx(weight.size, rel=1e-9)
         certain, drawn = (
             scipy.ndimage.binary_dilation(some, np.ones((2 * around + 1, 2 * around + 1))) for some in chosen
         )
+        np.testing.assert_array_equal(weights.known, certain)
         assert np.all(weight[~certain & ~drawn] == 0.0)
         if np.any(weight[~certain] > 0.0):
-            np.testing.assert_allclose(weight[certain], 1.0, rtol=1e-5)
+            np.testing.assert_allclose(weight[certain], 1.0, rtol=1e-9)
 
 
 # Threads.

@@ -207,7 +207,8 @@ def test_parts_count_as_often_as_they_are_told(depth: int) -> None:
     cells = np.zeros((shape[0] // 8, shape[1] // 8), dtype=bool)
     cells[:8, :8] = True
     tiles = coverage.cover_cells(cells, shape, network.steps)
-    weight = cells * np.float32(cells.size / np.count_nonzero(cells))
+    grains = cells.repeat(8 // network.stride, axis=0).repeat(8 // network.stride, axis=1)
+    weight = grains * np.float32(grains.size / np.count_nonzero(grains))
     part = network.evaluate_parts(window, tiles, [weight] * len(tiles))
     np.testing.assert_allclose(part[:64, :64], whole[:64, :64], atol=1e-4, rtol=0)
 

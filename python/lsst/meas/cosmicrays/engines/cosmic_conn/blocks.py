@@ -22,8 +22,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import winograd
-from .coverage import CELL_SIDE, Convolution, convolutions, cover_whole, find_rims
+from .coverage import Convolution, convolutions, cover_whole, find_rims
 from .network import NORM_EPSILON, Architecture, batch_normalisation
+from .responses import measure_responses
 from .winograd import Features, Sums
 
 JOBS_PER_THREAD = 8
@@ -31,6 +32,11 @@ JOBS_PER_THREAD = 8
 
 MOST_ROOM = 4.5
 """Memory may be this much larger than what is put there."""
+
+MEASURED_CHANNELS = 8
+"""Of so many channels of the first convolution responses are measured; others
+tell hardly more.
+"""
 
 NOTHING = np.zeros((0, 0, 0), dtype=np.float32)
 
@@ -104,7 +110,7 @@ class WinogradNetwork:
             Shape (ny - 2 reach, nx - 2 reach).
         """
         shape = (window.shape[0] - 2 * self.reach, window.shape[1] - 2 * self.reach)
-        weight = np.ones([-(-size // CELL_SIDE) for size in shape], dtype=np.float32)
+        weight = np.ones([size // self.stride for size in shape], dtype=np.float32)
         return self.evaluate_parts(window, cover_whole(shape, self.steps), [weight] * len(self.steps))
 
     def evaluate_parts(
@@ -119,7 +125,7 @@ class WinogradNetwork:
         tiles : `list` [`numpy.ndarray`]
             For each convolution, which tiles of 4x4 pixels to compute.
         weights : `list` [`numpy.ndarray`]
-            For each convolution, how often each cell is to count in the
+            For each convolution, how often each grain is to count in the
             statistics (float32).  Those that count have to be computed.
 
         Returns
@@ -129,6 +135,40 @@ class WinogradNetwork:
         """
         with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
             return _Evaluation(self._weights, self._memory, pool, self.threads, tiles, weights).run(window)
+
+    def measure_responses(self, window: np.ndarray) -> np.ndarray:
+        """Measure what the first convolution responds to in a tile.
+
+        Parameters
+        ----------
+        window : `numpy.ndarray` [`float32`]
+            The tile and what is around it, shape (ny, nx).
+
+        Returns
+        -------
+        responses : `numpy.ndarray` [`float32`]
+            For each grain 1, and then mean and mean square of some features
+            as the second convolution reads them: normalised and rectified.
+        """
+        shape = (window.shape[0] - 2 * self.reach, window.shape[1] - 2 * self.reach)
+        margin, matrix = self.steps[0].margin, self._weights.first_matrix
+        chosen = slice(None, None, matrix.shape[1] // MEASURED_CHANNELS)
+        n_rows, n_columns = (size // self.stride for size in shape)
+        parts = [range(rows[0], rows[-1] + 1) for rows in _divide(n_rows, self.threads)]
+        with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
+            sums = _sum_first_features(window, self._weights, shape, pool, self.threads)
+            scale, offset = self._weights.group_normalisation(0, sums, shape[0] * shape[1])
+            normalised = matrix * scale
+            normalised[9] += offset
+            features = np.ascontiguousarray(normalised.T[chosen], dtype=np.float32)
+            responses = np.empty((n_rows, n_columns, 2 * len(features) + 1), dtype=np.float32)
+            list(
+                pool.map(
+                    lambda rows: measure_responses(window, features, margin, self.stride, rows, responses),
+                    parts,
+                )
+            )
+        return responses
 
 
 class _Weights:
@@ -158,6 +198,48 @@ class _Weights:
     def vector(self, name: str) -> np.ndarray:
         """Return a tensor in single precision."""
         return self.tensors[name].astype(np.float32)
+
+    def group_normalisation(
+        self, step: int, sums: np.ndarray, n_pixels: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and offset of each channel of a convolution.
+
+        They follow from sums of each channel, and of its squares.
+        """
+        n_group = self.architecture.n_group
+        mean, square = np.mean(sums.reshape(2, n_group, -1), axis=2) / n_pixels
+        weight, bias = (
+            self.tensors[f"{self.steps[step].layer}.4.{name}"].astype(np.float64)
+            for name in ("weight", "bias")
+        )
+        repeats = weight.size // n_group
+        scale = weight * np.repeat(1.0 / np.sqrt(square - mean**2 + NORM_EPSILON), repeats)
+        return scale, bias - np.repeat(mean, repeats) * scale
+
+
+def _divide(n_rows: int, threads: int) -> list[np.ndarray]:
+    """Divide rows into jobs."""
+    return [rows for rows in np.array_split(np.arange(n_rows), JOBS_PER_THREAD * threads) if rows.size > 0]
+
+
+def _sum_first_features(
+    image: np.ndarray,
+    weights: _Weights,
+    shape: tuple[int, int],
+    pool: concurrent.futures.ThreadPoolExecutor,
+    threads: int,
+) -> np.ndarray:
+    """Return sums over what the first convolution makes of a tile."""
+    margin, matrix = weights.steps[0].margin, weights.first_matrix
+
+    def add(rows: np.ndarray) -> np.ndarray:
+        moments = np.zeros((10, 10))
+        limits = margin + rows[0], margin + rows[-1] + 1
+        winograd.add_moments(image, *limits, margin, margin + shape[1], moments)
+        return moments
+
+    total = np.sum(list(pool.map(add, _divide(shape[0], threads))), axis=0)
+    return np.stack([total[9] @ matrix, np.einsum("io,ij,jo->o", matrix, total, matrix)])
 
 
 class _Memory:
@@ -206,7 +288,7 @@ class _Evaluation:
         What runs jobs.
     threads : `int`
         How many threads it has.
-    tiles, cell_weights : `list` [`numpy.ndarray`]
+    tiles, grain_weights : `list` [`numpy.ndarray`]
         What to compute, and to count, of each convolution.
     """
 
@@ -217,7 +299,7 @@ class _Evaluation:
         pool: concurrent.futures.ThreadPoolExecutor,
         threads: int,
         tiles: list[np.ndarray],
-        cell_weights: list[np.ndarray],
+        grain_weights: list[np.ndarray],
     ) -> None:
         self._weights = weights
         self._memory = memory
@@ -225,7 +307,7 @@ class _Evaluation:
         self._threads = threads
         self._tiles = tiles
         self._rims = find_rims(tiles, weights.steps)
-        self._cell_weights = cell_weights
+        self._grain_weights = grain_weights
         self._tile_shape = (0, 0)
         if not weights.architecture.uses_tile_statistics:
             self._given = batch_normalisation(weights.tensors, weights.architecture).astype(np.float32)
@@ -273,23 +355,8 @@ class _Evaluation:
             winograd.convolve_image(image, matrix, result, jobs[i])
 
         self._run(run, len(jobs))
-        return self._normalised(0, result, self._sums_of_image(image))
-
-    def _sums_of_image(self, image: np.ndarray) -> np.ndarray:
-        """Return sums over what the first convolution makes of the tile."""
-        margin = self._weights.steps[0].margin
-        ny, nx = self._tile_shape
-        rows = np.array_split(np.arange(margin, margin + ny), JOBS_PER_THREAD * self._threads)
-        moments = np.zeros((len(rows), 10, 10))
-
-        def run(i: int) -> None:
-            if rows[i].size > 0:
-                limits = rows[i][0], rows[i][-1] + 1
-                winograd.add_moments(image, *limits, margin, margin + nx, moments[i])
-
-        self._run(run, len(rows))
-        matrix, total = self._weights.first_matrix, np.sum(moments, axis=0)
-        return np.stack([total[9] @ matrix, np.einsum("io,ij,jo->o", matrix, total, matrix)])[np.newaxis]
+        sums = _sum_first_features(image, self._weights, self._tile_shape, self._pool, self._threads)
+        return self._normalised(0, result, sums)
 
     def _convolve(self, step: int, features: Features, more: np.ndarray = NOTHING) -> Features:
         packed, bias = self._weights.convolutions[step]
@@ -315,7 +382,7 @@ class _Evaluation:
             )
 
         self._run(run, len(jobs))
-        return self._normalised(step, result, sums)
+        return self._normalised(step, result, sums.sum(axis=0))
 
     def _counted(self, step: int) -> Sums:
         """Return how pixels count in the statistics."""
@@ -323,8 +390,8 @@ class _Evaluation:
         rows, columns = (size >> convolution.level for size in self._tile_shape)
         if not self._weights.architecture.uses_tile_statistics:
             rows = columns = 0
-        power = convolution.side.bit_length() - 1
-        return Sums(self._cell_weights[step], power, convolution.margin, rows, columns)
+        power = convolution.grain.bit_length() - 1
+        return Sums(self._grain_weights[step], power, convolution.margin, rows, columns)
 
     def _normalised(self, step: int, values: np.ndarray, sums: np.ndarray) -> Features:
         """Return features with their normalisation."""
@@ -333,15 +400,7 @@ class _Evaluation:
             (scale, offset), self._given = np.split(self._given, [n_channels], axis=1)
             return Features(values, scale.copy(), offset.copy())
         rows, columns = (size >> convolution.level for size in self._tile_shape)
-        n_group = self._weights.architecture.n_group
-        mean, square = np.mean(sums.sum(axis=0).reshape(2, n_group, -1), axis=2) / (rows * columns)
-        tensors = self._weights.tensors
-        weight, bias = (
-            tensors[f"{convolution.layer}.4.{name}"].astype(np.float64) for name in ("weight", "bias")
-        )
-        repeats = n_channels // n_group
-        scale = weight * np.repeat(1.0 / np.sqrt(square - mean**2 + NORM_EPSILON), repeats)
-        offset = bias - np.repeat(mean, repeats) * scale
+        scale, offset = self._weights.group_normalisation(step, sums, rows * columns)
         return Features(values, scale.astype(np.float32), offset.astype(np.float32))
 
     def _halve(self, step: int, features: Features) -> Features:

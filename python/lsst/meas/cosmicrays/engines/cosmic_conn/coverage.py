@@ -13,6 +13,10 @@
 A cell of the result needs of each convolution the pixels of the cell and a
 margin.  They are computed in tiles of 4x4 pixels, whose other pixels have no
 meaning: so what these depend on need not be computed, but only be defined.
+
+What counts in the statistics is told in grains, the smallest squares that are
+whole pixels of every convolution: their side is the stride of the network, and
+a tile of the image has whole grains.
 """
 
 from __future__ import annotations
@@ -75,6 +79,9 @@ class Convolution:
     margin: int
     """Pixels of its result around what belongs to the tile."""
 
+    grain: int
+    """Side of a grain in pixels of its result."""
+
     sources: tuple[Source, ...]
 
     @property
@@ -84,8 +91,8 @@ class Convolution:
 
     @property
     def around(self) -> int:
-        """Whole cells of its result around what belongs to a cell (`int`)."""
-        return self.margin // self.side
+        """Whole grains of its result around what belongs to a cell (`int`)."""
+        return self.margin // self.grain
 
     def shape(self, tile_shape: tuple[int, int]) -> tuple[int, int]:
         """Return the shape of its result, for the shape of a tile."""
@@ -112,9 +119,9 @@ def convolutions(architecture: Architecture) -> list[Convolution]:
     found: list[Convolution] = []
 
     def add_pair(layer: str, level: int, *sources: Source) -> None:
-        margin = margins[layer][1]
-        found.append(Convolution(layer, 0, level, margin + 1, sources))
-        found.append(Convolution(layer, 1, level, margin, (Source(len(found) - 1, 0),)))
+        margin, grain = margins[layer][1], architecture.stride >> level
+        found.append(Convolution(layer, 0, level, margin + 1, grain, sources))
+        found.append(Convolution(layer, 1, level, margin, grain, (Source(len(found) - 1, 0),)))
 
     add_pair("inc.conv.conv", 0)
     for level in range(1, depth + 1):

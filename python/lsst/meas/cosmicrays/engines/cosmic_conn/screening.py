@@ -203,19 +203,37 @@ def find_long_cells(window: np.ndarray, reach: int, shape: tuple[int, int]) -> n
     smooth = np.zeros(window.shape, dtype=np.float32)
     _smooth(window, smooth)
     noise = measure_noise(smooth[1:-1:NOISE_SAMPLING, 1:-1:NOISE_SAMPLING])
-    labels, _ = scipy.ndimage.label(smooth > LONG_LIMIT * noise, np.ones((3, 3)))
+    labels, n_labels = scipy.ndimage.label(smooth > LONG_LIMIT * noise, np.ones((3, 3)))
+    extents = np.tile(np.array([window.size, -1, window.size, -1, 0]), (n_labels + 1, 1))
+    _measure_labels(labels, extents)
+    length = 1 + np.maximum(extents[:, 1] - extents[:, 0], extents[:, 3] - extents[:, 2])
+    accepted = (length >= LONG_LENGTH) & (extents[:, 4] <= LONG_WIDTH * length)
     cells = np.zeros([-(-size // CELL_SIDE) for size in shape], dtype=bool)
-    for label, extent in enumerate(scipy.ndimage.find_objects(labels), start=1):
-        length = max(side.stop - side.start for side in extent)
-        if length < LONG_LENGTH:
-            continue
-        places = np.argwhere(labels[extent] == label)
-        if len(places) <= LONG_WIDTH * length:
-            places += [side.start - reach for side in extent]
-            inside = np.all((places >= 0) & (places < shape), axis=1)
-            y, x = places[inside].T // CELL_SIDE
-            cells[y, x] = True
+    _mark_labels(labels[reach : reach + shape[0], reach : reach + shape[1]], accepted, cells)
     return cells
+
+
+@in_place
+def _measure_labels(labels: np.ndarray, extents: np.ndarray) -> None:
+    """Find first and last row and column of each label, and its pixels."""
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            if labels[y, x] != 0:
+                extent = extents[labels[y, x]]
+                extent[0] = min(extent[0], y)
+                extent[1] = max(extent[1], y)
+                extent[2] = min(extent[2], x)
+                extent[3] = max(extent[3], x)
+                extent[4] += 1
+
+
+@in_place
+def _mark_labels(labels: np.ndarray, accepted: np.ndarray, cells: np.ndarray) -> None:
+    """Mark cells that hold pixels of labels that are accepted."""
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            if labels[y, x] != 0 and accepted[labels[y, x]]:
+                cells[y // CELL_SIDE, x // CELL_SIDE] = True
 
 
 @in_place

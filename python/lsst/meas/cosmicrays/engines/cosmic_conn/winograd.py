@@ -104,13 +104,13 @@ class Sums(NamedTuple):
     """How pixels count in the statistics of a convolution."""
 
     weight: np.ndarray
-    """Weight of each cell (float32, two-dimensional)."""
+    """Weight of each grain (float32, two-dimensional)."""
 
     power: int
-    """A cell has 2 to this power pixels of the result on a side."""
+    """A grain has 2 to this power pixels of the result on a side."""
 
     margin: int
-    """Pixels of the result before the first cell."""
+    """Pixels of the result before the first grain."""
 
     rows: int
     columns: int
