@@ -94,7 +94,13 @@ def background_levels(
         Lower medians over the pixels that are not masked.
     """
     flags, planes, originals = frame.flags, (frame.image, frame.variance), (values, variances)
-    limits = threads.map(lambda *plane: _middle(_sample(flags, *plane)), planes, originals)
+    sample = _sample(flags)
+    step = max(flags.size // max(sample.size, 1), 1)
+    limits = threads.map(
+        lambda plane, numbers: _middle(np.concatenate((plane.ravel()[sample], numbers[::step]))),
+        planes,
+        originals,
+    )
     level, variance = (
         _level(flags, plane, pixels, numbers, low, high, threads)
         for plane, numbers, (low, high) in zip(planes, originals, limits, strict=True)
@@ -147,19 +153,16 @@ def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.n
     return numbers[(numbers > low) & (numbers < high)], counts
 
 
-def _sample(flags: np.ndarray, plane: np.ndarray, originals: np.ndarray) -> np.ndarray:
-    """Return numbers of some pixels all over the image.
+def _sample(flags: np.ndarray) -> np.ndarray:
+    """Return numbered pixels all over the image, of those that are used.
 
     Their distances have no common measure with the rows of the image, or with
     what is regular in it.
     """
-    step = max(flags.size // SAMPLE, round(1 / SAMPLED))
-    pieces = -(-flags.size // (PIECE * step))
-    starts = np.sort(np.arange(pieces) * GOLDEN_RATIO % 1) * (flags.size - 1)
+    n_pieces = -(-round(min(SAMPLED * flags.size, SAMPLE)) // PIECE)
+    starts = np.sort(np.arange(n_pieces) * GOLDEN_RATIO % 1) * (flags.size - 1)
     pixels = np.minimum(starts.astype(np.intp)[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
-    usable = pixels[flags.ravel()[pixels] & HIDDEN == 0]
-    sample = plane.ravel()[usable]
-    return np.concatenate((sample, originals[:: min(step, originals.size)]))
+    return pixels[flags.ravel()[pixels] & HIDDEN == 0]
 
 
 def _middle(sample: np.ndarray) -> tuple[np.float32, np.float32]:

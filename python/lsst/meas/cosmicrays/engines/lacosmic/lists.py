@@ -25,7 +25,7 @@ __all__ = [
 import numpy as np
 
 from .compiled import compiled
-from .frame import BAD, COSMIC_RAY, VISITED
+from .frame import BAD, COSMIC_RAY, KNOWN, VISITED
 
 
 @compiled
@@ -54,7 +54,7 @@ def with_room(numbers: np.ndarray, n: int, more: int) -> np.ndarray:
 
 
 @compiled
-def neighbours(flags: np.ndarray, pixels: np.ndarray, top: int, bottom: int) -> np.ndarray:
+def neighbours(flags: np.ndarray, pixels: np.ndarray, above: np.uint8, top: int, bottom: int) -> np.ndarray:
     """Find the pixels of some rows that touch others, and may be CR pixels.
 
     Parameters
@@ -64,14 +64,18 @@ def neighbours(flags: np.ndarray, pixels: np.ndarray, top: int, bottom: int) -> 
         so.
     pixels : `numpy.ndarray`, (n,), int64
         Pixels of any rows.
+    above : `numpy.uint8`
+        Flag of those that exceed the limit for neighbours, where that is
+        `KNOWN`.
     top, bottom : `int`
         First row and the one after the last.
 
     Returns
     -------
     found : `numpy.ndarray`, (m,), int64
-        Pixels next to them, by a side or a corner, that are neither masked nor
-        on the edge of the image: astroscrappy does not grow CRs onto it.
+        Pixels next to them, by a side or a corner, that may exceed the limit,
+        and are neither masked nor on the edge of the image: astroscrappy does
+        not grow CRs onto it.
     """
     ny, nx = flags.shape
     found = np.empty(pixels.size + 8, dtype=np.int64)
@@ -84,7 +88,8 @@ def neighbours(flags: np.ndarray, pixels: np.ndarray, top: int, bottom: int) -> 
         x = pixel - y * nx
         for row in range(max(y - 1, 1, top), min(y + 2, ny - 1, bottom)):
             for column in range(max(x - 1, 1), min(x + 2, nx - 1)):
-                if flags[row, column] & (BAD | VISITED) == 0:
+                flag = flags[row, column]
+                if flag & (BAD | VISITED) == 0 and (flag & KNOWN == 0 or flag & above):
                     flags[row, column] |= VISITED
                     found[n] = row * nx + column
                     n += 1

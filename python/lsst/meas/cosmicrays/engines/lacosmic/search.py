@@ -108,19 +108,22 @@ class Search:
         )
         self._learn_crowded(found, CROWD_FOUND)
         self._threads.map(lambda part: learn_around(frame, rule, part), _split(found, PIXELS))
-        found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found))))
-        touching = self._touching(found)
+        found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found, ABOVE))))
+        touching = self._touching(found, ABOVE_NEIGHBOUR)
         if rule.neighbour_limit > rule.limit:
             found = self._exceeding(ABOVE_NEIGHBOUR, found)
         return np.concatenate(
             (self._unknown(found), self._exceeding(ABOVE_NEIGHBOUR, self._unknown(touching)))
         )
 
-    def _touching(self, pixels: np.ndarray) -> np.ndarray:
+    def _touching(self, pixels: np.ndarray, above: np.uint8) -> np.ndarray:
+        """Return what touches some pixels, and may exceed a limit."""
         flags = self._frame.flags
         set_flag(flags, VISITED, pixels)
         touching = _joined(
-            self._threads.over_list(pixels.size, lambda top, bottom: neighbours(flags, pixels, top, bottom))
+            self._threads.over_list(
+                pixels.size, lambda top, bottom: neighbours(flags, pixels, above, top, bottom)
+            )
         )
         clear_flag(flags, VISITED, touching)
         clear_flag(flags, VISITED, pixels)
