@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lsst.meas.cosmicrays.engines.cosmic_conn import blocks, load_model, selective
@@ -50,6 +50,7 @@ def factors(new: np.ndarray, old: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1))
+@example(3606)
 def test_totals_are_met(seed: int) -> None:
     weight, known, quantities = draw_sample(seed)
     expected = weighted_totals(np.ones(weight.shape), quantities)
@@ -57,8 +58,9 @@ def test_totals_are_met(seed: int) -> None:
     found = factors(new, weight, known)
     np.testing.assert_allclose(new[known], 1.0)
     np.testing.assert_array_equal(new > 0.0, weight > 0.0)
-    assert found.min() > LEAST_FACTOR
-    assert found.max() < MOST_FACTOR
+    # One may be at a limit; the others make up for it.
+    assert LEAST_FACTOR * (1 - 1e-9) <= found.min()
+    assert found.max() <= MOST_FACTOR * (1 + 1e-9)
     np.testing.assert_allclose(weighted_totals(new, quantities), expected, rtol=2e-4)
     assert np.sum(new) == pytest.approx(weight.size, rel=1e-9)
     # And so is the total of what depends on them linearly.
