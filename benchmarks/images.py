@@ -32,8 +32,9 @@ from astropy.io import fits
 from registry import Inputs, MissingDataError
 
 BRIGHTER = 0.75
-"""Of real stars there are 10**0.3 times as many in each magnitude as in that
-before, so that as many are brighter than a flux as it has to this power."""
+"""Of real stars there are about 10**0.3 times as many in each magnitude as in
+that before: the number brighter than some flux goes by one over its power of
+this."""
 
 SKY = 1000.0
 READ_NOISE = 5.0
@@ -88,7 +89,7 @@ def crowded_field(shape: tuple[int, int]) -> Inputs:
     """Make a field with fifteen times as many stars.
 
     As in `star_field`, there are as many of any magnitude as of any other, so
-    most are far brighter than the sky: about the worst that there can be.
+    half are brighter than the sky at their centres, far more than in the sky.
 
     Parameters
     ----------
