@@ -23,7 +23,6 @@ from __future__ import annotations
 __all__ = [
     "Patches",
     "Scratch",
-    "any_touches_edge",
     "clear_outside",
     "convolve",
     "gather",
@@ -218,7 +217,7 @@ def gather(image: np.ndarray, patches: Patches, reach: int, target: np.ndarray) 
     target : `numpy.ndarray`, float32
         Patch array to fill.
     """
-    if patches.tops.size > 1 and not any_touches_edge(patches, reach, image.shape):
+    if patches.tops.size > 1 and not _any_touches_edge(patches, reach, image.shape):
         _gather_lanes(image.ravel(), image.shape[1], patches, reach, target)
     else:
         _gather_rows(image, patches, reach, target)
@@ -261,19 +260,7 @@ def _extend(row: np.ndarray, first: int, last: int, width: int) -> None:
 
 
 @in_place
-def any_touches_edge(patches: Patches, reach: int, shape: tuple[int, int]) -> bool:
-    """Tell whether any of some patches is near the edge of the image.
-
-    Parameters
-    ----------
-    patches, reach, shape
-        As for `touches_edge`.
-
-    Returns
-    -------
-    touches : `bool`
-        Whether any pixel around any patch is not in the image.
-    """
+def _any_touches_edge(patches: Patches, reach: int, shape: tuple[int, int]) -> bool:
     for lane in range(patches.tops.size):
         if touches_edge(patches, lane, reach, shape):
             return True

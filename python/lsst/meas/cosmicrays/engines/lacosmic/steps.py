@@ -42,7 +42,6 @@ from .frame import Frame, laplacian_at, positive_laplacian
 from .patches import (
     Patches,
     Scratch,
-    any_touches_edge,
     clear_outside,
     convolve,
     gather,
@@ -416,24 +415,13 @@ def find_signal_to_noise(frame: Frame, rule: Rule, patches: Patches, reach: int,
         Where to work, with three pixels around all these; ``signal`` gets S,
         ``noise`` the noise.
     """
-    lanes = patches.tops.size
-    height, width = patches.height + 2 * reach, patches.width + 2 * reach
     _smooth_variance(frame, rule, patches, reach, scratch)
-    source, top, first = locate(frame.image, patches, reach + 1, scratch.raw)
-    for r in range(height):
-        noise, ratio = scratch.noise[r], scratch.signal[r]
-        left = source[top + r + 1, first:]
-        centre, right = left[lanes:], left[2 * lanes :]
-        up, down = source[top + r, first + lanes :], source[top + r + 2, first + lanes :]
-        for i in range(whole_vectors(width * lanes)):
-            noise[i] = _root(noise[i])
-            ratio[i] = positive_laplacian(centre[i], left[i], right[i], up[i], down[i]) / (TWO * noise[i])
-    if not any_touches_edge(patches, reach + 1, frame.flags.shape):
-        return
     find_laplacian(frame.image, patches, reach, scratch.raw, scratch.signal)
-    for r in range(height):
+    n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
+    for r in range(patches.height + 2 * reach):
         noise, ratio = scratch.noise[r], scratch.signal[r]
-        for i in range(width * lanes):
+        for i in range(n):
+            noise[i] = _root(noise[i])
             ratio[i] /= TWO * noise[i]
 
 
