@@ -28,7 +28,7 @@ from .lists import with_room
 from .medians import quickselect
 from .threads import Threads
 
-SAMPLE = 1 << 17
+SAMPLE = 1 << 16
 """Most pixels in the sample."""
 
 SAMPLED = 1 / 32
@@ -37,20 +37,21 @@ SAMPLED = 1 / 32
 PIECE = 4
 """Pixels of the sample that lie side by side: what memory gives at a time."""
 
-MARGIN = 4.0
+MARGIN = 2.5
 """Distance of the two numbers from the median of the sample, in ranks over
-the square root of their number: eight standard deviations if pixels that lie
-side by side have nothing to do with each other, four if they are the same."""
-
-GOLDEN_RATIO = (1 + 5**0.5) / 2
+the square root of their number: five standard deviations if pixels that lie
+side by side have nothing to do with each other, half if they are the same."""
 
 INFINITY = np.float32(np.inf)
 
 HIDDEN = np.uint8(BAD | COSMIC_RAY)
 """Flags of pixels whose numbers in the image are not used."""
 
-HIDDEN_IN_WORD = np.full(8, HIDDEN).view(np.uint64)[0]
-"""The same for eight pixels at a time."""
+WORD = 8
+"""Numbers whose marks, a byte each, are looked at together."""
+
+NAN_BITS = np.uint32(0xFFFFFFFF)
+NO_BITS = np.uint32(0)
 
 
 class Counts(NamedTuple):
@@ -156,12 +157,13 @@ def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.n
 def _sample(flags: np.ndarray) -> np.ndarray:
     """Return numbered pixels all over the image, of those that are used.
 
-    Their distances have no common measure with the rows of the image, or with
-    what is regular in it.
+    Each piece is anywhere in its part of the image: regular distances would
+    meet what is regular in the image.
     """
-    n_pieces = -(-round(min(SAMPLED * flags.size, SAMPLE)) // PIECE)
-    starts = np.sort(np.arange(n_pieces) * GOLDEN_RATIO % 1) * (flags.size - 1)
-    pixels = np.minimum(starts.astype(np.intp)[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
+    n_pieces = max(round(min(SAMPLED * flags.size, SAMPLE)) // PIECE, 1)
+    places = np.random.default_rng(0).random(n_pieces, dtype=np.float32)
+    starts = ((np.arange(n_pieces) + places) * (flags.size / n_pieces)).astype(np.intp)
+    pixels = np.minimum(starts[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
     return pixels[flags.ravel()[pixels] & HIDDEN == 0]
 
 
@@ -183,45 +185,42 @@ def _between(
     Returns those between ``low`` and ``high``, and counts of others.
     """
     nx = flags.shape[1]
-    inside = np.zeros((nx + 7) // 8 * 8, dtype=np.uint8)
+    n_whole = -(-nx // WORD) * WORD
+    used = np.full(n_whole, NAN_BITS, dtype=np.uint32)
+    numbers = used.view(np.float32)
+    inside = np.zeros(n_whole, dtype=np.uint8)
     words = inside.view(np.uint64)
-    between = np.empty(nx + 8, dtype=np.float32)
+    between = np.empty(n_whole, dtype=np.float32)
     n_between = 0
     below = to_low = to_high = nan = n = np.int64(0)
     for y in range(top, bottom):
-        counts = _count(plane[y], flags[y], low, high, inside)
+        n_hidden = _hide(plane[y].view(np.uint32), flags[y], used)
+        counts = _count(numbers, low, high)
         if counts.to_high > counts.to_low:
-            between = with_room(between, n_between, nx + 8)
-            n_between = _keep(plane[y], inside, words, between, n_between)
+            _mark_inside(numbers, low, high, inside)
+            between = with_room(between, n_between, n_whole)
+            n_between = _keep(numbers, inside, words, between, n_between)
         below += counts.below
         to_low += counts.to_low
         to_high += counts.to_high
-        nan += counts.nan
-        n += counts.n
+        nan += counts.nan - n_hidden - (n_whole - nx)
+        n += nx - n_hidden
     return between[:n_between], Counts(below, to_low, to_high, nan, n)
 
 
 @in_place
-def _count(
-    values: np.ndarray, flags: np.ndarray, low: np.float32, high: np.float32, inside: np.ndarray
-) -> Counts:
-    """Count the numbers of a row, and tell which are between two.
-
-    First all are counted; then those that are not used, of which there are
-    few, are taken back.
-    """
-    counts = _count_all(values, low, high)
-    _mark_inside(values, low, high, inside)
-    words = flags[: flags.size // 8 * 8].view(np.uint64)
-    for i in range(words.size):
-        if words[i] & HIDDEN_IN_WORD:
-            counts = _take_back(values, flags, 8 * i, 8 * i + 8, low, high, inside, counts)
-    return _take_back(values, flags, 8 * words.size, flags.size, low, high, inside, counts)
+def _hide(bits: np.ndarray, flags: np.ndarray, used: np.ndarray) -> int:
+    """Copy the bits of a row, of NaN for what is not used, and count that."""
+    n_hidden = np.int32(0)
+    for x in range(flags.size):
+        used[x] = bits[x] | (NAN_BITS if flags[x] & HIDDEN else NO_BITS)
+        n_hidden = np.int32(n_hidden + np.int32(flags[x] & HIDDEN != 0))
+    return int(n_hidden)
 
 
 @in_place
-def _count_all(values: np.ndarray, low: np.float32, high: np.float32) -> Counts:
-    """Count the numbers of a row, whether they are used or not."""
+def _count(values: np.ndarray, low: np.float32, high: np.float32) -> Counts:
+    """Count numbers of a row."""
     below = to_low = to_high = nan = np.int32(0)
     for x in range(values.size):
         below = np.int32(below + np.int32(values[x] < low))
@@ -234,33 +233,9 @@ def _count_all(values: np.ndarray, low: np.float32, high: np.float32) -> Counts:
 
 @in_place
 def _mark_inside(values: np.ndarray, low: np.float32, high: np.float32, inside: np.ndarray) -> None:
-    """Tell which numbers of a row are between two, used or not."""
+    """Tell which numbers of a row are between two."""
     for x in range(values.size):
         inside[x] = (low < values[x]) & (values[x] < high)
-
-
-@in_place
-def _take_back(
-    values: np.ndarray,
-    flags: np.ndarray,
-    start: int,
-    stop: int,
-    low: np.float32,
-    high: np.float32,
-    inside: np.ndarray,
-    counts: Counts,
-) -> Counts:
-    """Take back from the counts those of some numbers that are not used."""
-    below, to_low, to_high, nan, n = counts
-    for x in range(start, stop):
-        if flags[x] & HIDDEN:
-            below -= values[x] < low
-            to_low -= values[x] <= low
-            to_high -= values[x] <= high
-            nan -= values[x] != values[x]
-            n -= 1
-            inside[x] = 0
-    return Counts(below, to_low, to_high, nan, n)
 
 
 @in_place
@@ -277,7 +252,7 @@ def _keep(
     """
     for i in range(words.size):
         if words[i]:
-            for x in range(8 * i, min(8 * i + 8, values.size)):
+            for x in range(WORD * i, WORD * i + WORD):
                 between[n] = values[x]
                 n += int(inside[x])
     return n
