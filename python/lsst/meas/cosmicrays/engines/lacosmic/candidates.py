@@ -353,9 +353,9 @@ def lower_bounds(frame: Frame, pixels: np.ndarray, top: int, bottom: int) -> Non
     """
     nx = frame.flags.shape[1]
     for pixel in pixels:
-        y = pixel // nx
-        if y + REACH < top or y - REACH >= bottom:
+        if not (top - REACH) * nx <= pixel < (bottom + REACH) * nx:
             continue
+        y = pixel // nx
         x = pixel - y * nx
         variance = frame.variance[y, x]
         for strip in range(max(y - REACH, top) // HEIGHT, (min(y + REACH, bottom - 1)) // HEIGHT + 1):

@@ -478,8 +478,8 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int, top: int, bo
     nx = flags.shape[1]
     counts = np.zeros(((bottom - top + HEIGHT - 1) // HEIGHT, (nx + WIDTH - 1) // WIDTH), dtype=np.uint16)
     for pixel in pixels:
-        y = pixel // nx
-        if top <= y < bottom:
+        if top * nx <= pixel < bottom * nx:
+            y = pixel // nx
             x = pixel - y * nx
             counts[(y - top) // HEIGHT, x // WIDTH] += not flags[y, x] & KNOWN
     runs = np.empty(32, dtype=np.int64)
@@ -522,6 +522,9 @@ def forget(
     start = 0
     while start < pixels.size:
         stop = start + 1
+        if not (top - far) * nx <= pixels[start] < (bottom + far) * nx:
+            start = stop
+            continue
         y = pixels[start] // nx
         while stop < pixels.size and pixels[stop] == pixels[stop - 1] + 1 < (y + 1) * nx:
             stop += 1

@@ -81,9 +81,9 @@ def neighbours(flags: np.ndarray, pixels: np.ndarray, above: np.uint8, top: int,
     found = np.empty(pixels.size + 8, dtype=np.int64)
     n = 0
     for pixel in pixels:
-        y = pixel // nx
-        if y + 1 < top or y > bottom:
+        if not (top - 1) * nx <= pixel < (bottom + 1) * nx:
             continue
+        y = pixel // nx
         found = with_room(found, n, 8)
         x = pixel - y * nx
         for row in range(max(y - 1, 1, top), min(y + 2, ny - 1, bottom)):
@@ -121,9 +121,9 @@ def flagged_near(flags: np.ndarray, pixels: np.ndarray, half: int, top: int, bot
     found = np.empty(pixels.size + 8, dtype=np.int64)
     n = 0
     for pixel in pixels:
-        y = pixel // nx
-        if y + half < top or y - half >= bottom:
+        if not (top - half) * nx <= pixel < (bottom + half) * nx:
             continue
+        y = pixel // nx
         found = with_room(found, n, (2 * half + 1) ** 2)
         x = pixel - y * nx
         for row in range(max(y - half, half, top), min(y + half + 1, ny - half, bottom)):
