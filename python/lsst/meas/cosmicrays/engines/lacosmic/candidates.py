@@ -30,7 +30,7 @@ __all__ = [
 
 import numpy as np
 
-from .compiled import compiled, in_place
+from .compiled import compiled, in_place, inlined
 from .frame import BAD, CANDIDATE, HEIGHT, REACH, Frame, laplacian_at, positive_laplacian
 from .lists import with_room
 from .patches import whole_vectors
@@ -101,14 +101,14 @@ def find_candidates(
     nx = frame.flags.shape[1]
     crowd = CROWD if rule.separable else SQUARE_CROWD
     columns = (nx + WIDTH - 1) // WIDTH
-    pixels = np.empty(HEIGHT * WIDTH, dtype=np.int64)
-    runs = np.empty(32, dtype=np.int64)
+    pixels = np.empty(0, dtype=np.int64)
+    runs = np.empty(0, dtype=np.int64)
     n = n_runs = 0
     wanted = np.ones(columns, dtype=np.bool_)
     counts = np.empty((STRIPS, columns), dtype=np.int64)
     crowded = np.empty((STRIPS, columns), dtype=np.bool_)
     room = np.empty((ROOM_ROWS, nx + 3 * WIDTH), dtype=np.float32)
-    passing = np.empty((TALL, nx), dtype=np.bool_)
+    in_columns = np.empty(nx, dtype=np.uint8)
     for y in range(top, bottom, TALL):
         n_rows = min(TALL, bottom - y)
         n_strips = (n_rows + HEIGHT - 1) // HEIGHT
@@ -116,47 +116,34 @@ def find_candidates(
             first, last = strip * HEIGHT, min((strip + 1) * HEIGHT, n_rows)
             if only:
                 _find_wanted(frame.flags, y + first, y + last, only, wanted)
-            rows = passing[first:last]
-            _look_at_strip(frame, rule, y + first, y + last, only, wanted, room, rows, counts[strip])
+            _look_at_strip(frame, rule, y + first, y + last, only, wanted, room)
+            _count(frame.flags[y + first : y + last], in_columns, counts[strip])
             _find_crowded(counts[strip], crowd, crowded[strip])
+        pixels = with_room(pixels, n, counts.size * crowd)
+        runs = with_room(runs, 4 * n_runs, 4 * counts.size)
         for k in range(columns if n_strips == STRIPS else 0):
             if _count_true(crowded[:, k]) >= (FEW_STRIPS if only else STRIPS - 1):
                 crowded[:, k] = False
                 x = k * WIDTH
-                runs = with_room(runs, 4 * n_runs, 4)
                 n_runs = append_block(runs, n_runs, y, x, min(WIDTH, nx - x), TALL)
-                _flag(frame.flags, passing, y, x, 0, n_rows)
                 counts[:, k] = 0
         for strip in range(n_strips):
             first, last = strip * HEIGHT, min((strip + 1) * HEIGHT, n_rows)
             for k in range(columns):
                 x = k * WIDTH
                 if crowded[strip, k]:
-                    runs = with_room(runs, 4 * n_runs, 4)
                     n_runs = append_block(runs, n_runs, y + first, x, min(WIDTH, nx - x), HEIGHT)
-                    _flag(frame.flags, passing, y, x, first, last)
                 elif counts[strip, k] > 0:
-                    pixels = with_room(pixels, n, counts[strip, k])
-                    n = _append_pixels(frame.flags, passing, y, x, first, last, pixels, n)
+                    n = _take_pixels(frame.flags, y + first, y + last, x, pixels, n)
     return pixels[:n], runs[: 4 * n_runs].reshape(-1, 4)
 
 
-@compiled
+@in_place
 def _look_at_strip(
-    frame: Frame,
-    rule: Rule,
-    top: int,
-    bottom: int,
-    only: np.uint8,
-    wanted: np.ndarray,
-    room: np.ndarray,
-    passing: np.ndarray,
-    counts: np.ndarray,
+    frame: Frame, rule: Rule, top: int, bottom: int, only: np.uint8, wanted: np.ndarray, room: np.ndarray
 ) -> None:
-    """Find what may exceed the limit in some rows, and count it by blocks."""
+    """Flag what may exceed the limit in the wanted blocks of some rows."""
     nx = frame.flags.shape[1]
-    counts[:] = 0
-    passing[:] = False
     first, last = _next_blocks(wanted, 0)
     while first < last:
         left, right = first * WIDTH, min(last * WIDTH, nx)
@@ -164,11 +151,7 @@ def _look_at_strip(
         if not only:
             _bound_variance(frame.variance, top, bottom, left, right, room, bound)
         for y in range(top, bottom):
-            row = passing[y - top, left:right]
-            _compare(frame, rule, y, left, right, bound, row, room[0])
-            if only:
-                _restrict(row, frame.flags[y, left:right], only)
-        counts[first:last] = _count(passing, left, right)
+            _compare(frame, rule, y, left, right, only, bound, room[0])
         first, last = _next_blocks(wanted, last)
 
 
@@ -182,10 +165,7 @@ def _find_wanted(flags: np.ndarray, top: int, bottom: int, only: np.uint8, wante
         for x in range(nx):
             together[x] |= row[x]
     for k in range(wanted.size):
-        any_flag = NONE
-        for flag in together[k * WIDTH : (k + 1) * WIDTH]:
-            any_flag = np.uint8(any_flag | flag)
-        wanted[k] = any_flag & only != 0
+        wanted[k] = _any_flag(together[k * WIDTH : (k + 1) * WIDTH]) & only != 0
 
 
 @in_place
@@ -225,13 +205,6 @@ def _count_true(values: np.ndarray) -> int:
 
 
 @in_place
-def _restrict(passing: np.ndarray, flags: np.ndarray, only: np.uint8) -> None:
-    """Let no pixel pass that lacks a flag."""
-    for i in range(passing.size):
-        passing[i] &= flags[i] & only != 0
-
-
-@in_place
 def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int, height: int) -> int:
     """Add a block to a list of runs, to the last run if it goes on there.
 
@@ -261,56 +234,43 @@ def append_block(runs: np.ndarray, n: int, top: int, left: int, width: int, heig
 
 
 @in_place
-def _append_pixels(
-    flags: np.ndarray,
-    passing: np.ndarray,
-    top: int,
-    left: int,
-    first: int,
-    last: int,
-    pixels: np.ndarray,
-    n: int,
-) -> int:
-    """Add the pixels of a block that pass, and are not masked, to a list.
-
-    The block is that of some rows after the top one.
-    """
+def _take_pixels(flags: np.ndarray, top: int, bottom: int, left: int, pixels: np.ndarray, n: int) -> int:
+    """Add the candidates of a block to a list, and clear their flag."""
     nx = flags.shape[1]
-    right = min(left + WIDTH, nx)
-    for r in range(first, last):
-        for x in range(left, right):
-            if passing[r, x] and not flags[top + r, x] & BAD:
-                pixels[n] = (top + r) * nx + x
+    for y in range(top, bottom):
+        row = flags[y, left : min(left + WIDTH, nx)]
+        if not _any_flag(row) & CANDIDATE:
+            continue
+        for c in range(row.size):
+            if row[c] & CANDIDATE:
+                row[c] &= ~CANDIDATE
+                pixels[n] = y * nx + left + c
                 n += 1
     return n
 
 
 @in_place
-def _flag(flags: np.ndarray, passing: np.ndarray, top: int, left: int, first: int, last: int) -> None:
-    """Make the pixels of a block that pass candidates."""
-    right = min(left + WIDTH, flags.shape[1])
-    for r in range(first, last):
-        row, pass_here = flags[top + r, left:right], passing[r, left:right]
-        for c in range(row.size):
-            row[c] |= CANDIDATE if pass_here[c] else NONE
+def _any_flag(flags: np.ndarray) -> np.uint8:
+    """Return all flags that any of some pixels has."""
+    together = NONE
+    for flag in flags:
+        together = np.uint8(together | flag)
+    return together
 
 
-@compiled
-def _count(passing: np.ndarray, left: int, right: int) -> np.ndarray:
-    """Count the pixels that pass in each block of some columns."""
-    nx = right - left
-    in_column = np.zeros(nx, dtype=np.uint8)
-    for r in range(passing.shape[0]):
-        row = passing[r, left:right]
-        for x in range(nx):
-            in_column[x] += np.uint8(row[x])
-    counts = np.empty((nx + WIDTH - 1) // WIDTH, dtype=np.int64)
+@in_place
+def _count(flags: np.ndarray, in_columns: np.ndarray, counts: np.ndarray) -> None:
+    """Count the candidates of some rows by blocks."""
+    in_columns[:] = 0
+    for r in range(flags.shape[0]):
+        row = flags[r]
+        for x in range(row.size):
+            in_columns[x] += np.uint8(row[x] & CANDIDATE != 0)
     for k in range(counts.size):
         total = np.uint16(0)
-        for number in in_column[k * WIDTH : (k + 1) * WIDTH]:
+        for number in in_columns[k * WIDTH : (k + 1) * WIDTH]:
             total = np.uint16(total + number)
         counts[k] = total
-    return counts
 
 
 @in_place
@@ -327,14 +287,18 @@ def _bound_variance(
     least = room[0, : whole_vectors(right - left + 2 * REACH) + WIDTH]
     least[:] = INFINITY
     target = least[first - left + REACH : last - left + REACH]
-    for y in range(max(top - REACH, 0), min(bottom + REACH, ny)):
-        values = variance[y, first:last]
+    y, end = max(top - REACH, 0), min(bottom + REACH, ny)
+    while y + 7 <= end:
+        _lower_by_seven(variance[y : y + 7, first:last], target)
+        y += 7
+    for row in range(y, end):
+        values = variance[row, first:last]
         for i in range(target.size):
-            target[i] = values[i] if values[i] < target[i] else target[i]
+            target[i] = _lesser(values[i], target[i])
     n = whole_vectors(right - left)
-    _lesser(least, 1, room[1, : n + 5])
-    _lesser(room[1], 2, room[2, : n + 3])
-    _lesser(room[2], 3, bound)
+    _lower_by_next(least, 1, room[1, : n + 5])
+    _lower_by_next(room[1], 2, room[2, : n + 3])
+    _lower_by_next(room[2], 3, bound)
 
 
 @in_place
@@ -364,12 +328,29 @@ def lower_bounds(frame: Frame, pixels: np.ndarray, top: int, bottom: int) -> Non
                 bounds[i] = variance if variance < bounds[i] else bounds[i]
 
 
+@inlined
+def _lesser(number: np.float32, other: np.float32) -> np.float32:
+    """Return the lesser of two numbers; if any is NaN, the second."""
+    return number if number < other else other
+
+
 @in_place
-def _lesser(values: np.ndarray, distance: int, lesser: np.ndarray) -> None:
+def _lower_by_seven(values: np.ndarray, least: np.ndarray) -> None:
+    """Lower numbers to the least in each column of seven rows."""
+    p0, p1, p2, p3, p4, p5, p6 = values[0], values[1], values[2], values[3], values[4], values[5], values[6]
+    for i in range(least.size):
+        low = _lesser(p1[i], _lesser(p0[i], least[i]))
+        low = _lesser(p3[i], _lesser(p2[i], low))
+        low = _lesser(p5[i], _lesser(p4[i], low))
+        least[i] = _lesser(p6[i], low)
+
+
+@in_place
+def _lower_by_next(values: np.ndarray, distance: int, lesser: np.ndarray) -> None:
     """Find the lesser of each number and the one some places behind."""
     behind = values[distance:]
     for i in range(lesser.size):
-        lesser[i] = behind[i] if behind[i] < values[i] else values[i]
+        lesser[i] = _lesser(behind[i], values[i])
 
 
 @in_place
@@ -379,11 +360,11 @@ def _compare(
     y: int,
     left: int,
     right: int,
+    only: np.uint8,
     bound: np.ndarray,
-    passing: np.ndarray,
     room: np.ndarray,
 ) -> None:
-    """Tell which pixels of a row may exceed the limit.
+    """Flag pixels of a row that may exceed the limit, and are not masked.
 
     Squares are compared, with a margin that covers their rounding; of numbers
     so large that both squares are infinite nothing is known.
@@ -409,13 +390,18 @@ def _compare(
     factor = FOUR * rule.limit * rule.limit * MARGIN
     if rule.limit < 0:
         factor = -INFINITY
+    flags = frame.flags[y, left:right]
     if frame.sky.size > 0:
         sky = frame.sky[y, left:right]
         for i in range(laplacian.size):
             variance = bound[i] + sky[i]
             variance = SMALLEST_VARIANCE if variance < SMALLEST_VARIANCE else variance
-            passing[i] = laplacian[i] * laplacian[i] >= factor * variance
+            is_wanted = flags[i] & (BAD | only) == only
+            exceeds = laplacian[i] * laplacian[i] >= factor * variance
+            flags[i] |= CANDIDATE if exceeds & is_wanted else NONE
         return
     for i in range(laplacian.size):
         variance = SMALLEST_VARIANCE if bound[i] < SMALLEST_VARIANCE else bound[i]
-        passing[i] = laplacian[i] * laplacian[i] >= factor * variance
+        is_wanted = flags[i] & (BAD | only) == only
+        exceeds = laplacian[i] * laplacian[i] >= factor * variance
+        flags[i] |= CANDIDATE if exceeds & is_wanted else NONE

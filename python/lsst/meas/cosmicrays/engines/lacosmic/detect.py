@@ -22,7 +22,7 @@ import numpy as np
 
 from .candidates import LONGEST, TALL, WIDTH, append_block, find_candidates
 from .compiled import compiled, in_place, inlined
-from .frame import ABOVE, ABOVE_NEIGHBOUR, BAD, CANDIDATE, COSMIC_RAY, HEIGHT, KNOWN, NEAR, Frame
+from .frame import ABOVE, ABOVE_NEIGHBOUR, CANDIDATE, COSMIC_RAY, HEIGHT, KNOWN, NEAR, Frame
 from .lists import with_room
 from .patches import Patches, new_scratch, whole_vectors
 from .steps import (
@@ -87,7 +87,7 @@ def scan(frame: Frame, rule: Rule, top: int, bottom: int, only: np.uint8) -> np.
         CR pixels, numbered ``y * nx + x``, in no particular order.
     """
     pixels, runs = find_candidates(frame, rule, top, bottom, only)
-    found, sharp, structures = _find_in_runs(frame, rule, runs, only)
+    found, sharp, structures = _find_in_runs(frame, rule, runs)
     return np.concatenate((found, _find_sharp(frame, rule, sharp, structures), _find(frame, rule, pixels)))
 
 
@@ -141,37 +141,21 @@ def _are_sharp(
 ) -> np.ndarray:
     """Tell which pixels exceed the limit, and are too sharp for a star."""
     sharp = np.empty(significances.size, dtype=np.bool_)
-    _tell_sharp(significances, structures, noises, rule.limit, rule.contrast, sharp)
+    for i in range(sharp.size):
+        sharp[i] = _is_sharp(significances[i], structures[i], noises[i], rule)
     return sharp
 
 
-@in_place
-def _tell_sharp(
-    significances: np.ndarray,
-    structures: np.ndarray,
-    noises: np.ndarray,
-    limit: np.float32,
-    contrast: np.float32,
-    sharp: np.ndarray,
-) -> bool:
-    """Do what `_are_sharp` does for the first numbers of some arrays.
-
-    Returns whether any is so.
-    """
-    any_sharp = NONE
-    for i in range(sharp.size):
-        structure = structures[i] / noises[i]
-        structure = SMALLEST_FINE_STRUCTURE if structure < SMALLEST_FINE_STRUCTURE else structure
-        is_sharp = (significances[i] / structure > contrast) & (significances[i] > limit)
-        sharp[i] = is_sharp
-        any_sharp = np.uint8(any_sharp | np.uint8(is_sharp))
-    return bool(any_sharp)
+@inlined
+def _is_sharp(significance: np.float32, structure: np.float32, noise: np.float32, rule: Rule) -> bool:
+    """Tell whether a pixel exceeds the limit, and is too sharp for a star."""
+    structure = structure / noise
+    structure = SMALLEST_FINE_STRUCTURE if structure < SMALLEST_FINE_STRUCTURE else structure
+    return (significance / structure > rule.contrast) & (significance > rule.limit)
 
 
 @compiled
-def _find_in_runs(
-    frame: Frame, rule: Rule, runs: np.ndarray, only: np.uint8
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _find_in_runs(frame: Frame, rule: Rule, runs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Look for CR pixels in runs, as `scan` in boxes.
 
     Where few pixels are too sharp for stars, these are better tested one by
@@ -222,9 +206,14 @@ def _find_in_runs(
         found = with_room(found, n, n_sharp)
         for r in range(height):
             passing = sharp[row + r, column : column + width]
-            values, noises = fine.result[row + r, column:], scratch.noise[half + r, half:]
-            if _tell_sharp(scratch.result[r], values, noises, rule.limit, rule.contrast, passing):
-                n = _append_found(passing, frame.flags, top + row + r, left + column, only, found, n)
+            if not _restrict(passing, scratch.result[r], rule.limit):
+                continue
+            first = patches.corners[0] + r * nx
+            for c in range(width):
+                structure, noise = fine.result[row + r, column + c], scratch.noise[half + r, half + c]
+                if passing[c] and _is_sharp(scratch.result[r, c], structure, noise, rule):
+                    found[n] = first + c
+                    n += 1
     return found[:n], pixels[:m], structures[:m]
 
 
@@ -292,15 +281,13 @@ def _append_sharp(
 
 
 @in_place
-def _append_found(
-    sharp: np.ndarray, flags: np.ndarray, y: int, left: int, only: np.uint8, found: np.ndarray, n: int
-) -> int:
-    """Add the sharp, good pixels of a row that are looked at to a list."""
-    for c in range(sharp.size):
-        if sharp[c] and flags[y, left + c] & (BAD | only) == only:
-            found[n] = y * flags.shape[1] + left + c
-            n += 1
-    return n
+def _restrict(passing: np.ndarray, significances: np.ndarray, limit: np.float32) -> bool:
+    """Let no pixel of a row pass below a limit; return whether any does."""
+    any_passing = NONE
+    for c in range(passing.size):
+        passing[c] &= significances[c] > limit
+        any_passing = np.uint8(any_passing | np.uint8(passing[c]))
+    return bool(any_passing)
 
 
 @in_place
@@ -331,7 +318,7 @@ def _take_candidates(
         laplacian, structure, passing = laplacians[r], structures[r], sharp[r]
         in_row = np.uint16(0)
         for c in range(row.size):
-            is_candidate = row[c] & (CANDIDATE | BAD) == CANDIDATE
+            is_candidate = row[c] & CANDIDATE != 0
             is_sharp = laplacian[c] * MARGIN >= factor * structure[c]
             passing[c] = is_candidate & (is_sharp | (not cancels))
             row[c] &= ~CANDIDATE

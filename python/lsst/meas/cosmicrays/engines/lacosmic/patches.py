@@ -53,9 +53,9 @@ from .medians import (
 
 ZERO = np.float32(0)
 
-VECTOR = 32
-"""Numbers that rows of patch arrays are worked on at a time: four vectors of
-eight, as compilers unroll; what is left over takes as long as all the rest."""
+VECTOR = 16
+"""Numbers that rows of patch arrays are worked on at a time: the longest
+vector register, or two; what is left over takes as long as all the rest."""
 
 
 class Patches(NamedTuple):

@@ -102,9 +102,11 @@ class Search:
         the limit of CR pixels, then the neighbours of all these above a lower
         limit, which (or a higher one) is then asked of all.
         """
-        frame, rule = self._frame, self._rule
+        frame, rule, only = self._frame, self._rule, self._only
         found = _joined(
-            self._threads.over_rows(lambda top, bottom: scan(frame, rule, top, bottom, self._only))
+            self._threads.over_rows(
+                lambda top, bottom: scan(frame, rule, top, bottom, only), broad=bool(only)
+            )
         )
         self._learn_crowded(found, CROWD_FOUND)
         self._threads.map(lambda part: learn_around(frame, rule, part), _split(found, PIXELS))

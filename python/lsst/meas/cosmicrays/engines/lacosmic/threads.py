@@ -23,8 +23,9 @@ PIXELS_OF_STRIP = 1 << 18
 """About how many pixels a thread works on before it takes the next ones.  To
 wake another thread for fewer takes longer than it helps."""
 
-BROAD_STRIPS = 2
-"""Strips for each thread where all of them look at the same list."""
+BROAD_STRIPS = 4
+"""Strips for each thread where there is little to do in most rows, or where
+all of them look at the same list."""
 
 FEW_PIXELS = 4096
 """Pixels of a list that one thread works on as fast as several do."""
@@ -130,17 +131,20 @@ class Threads:
         strips = self._broad_strips if n_pixels > FEW_PIXELS else [(0, self._n_rows)]
         return self.map(lambda strip: work(*strip), strips)
 
-    def over_rows(self, work: Callable[[int, int], Any]) -> list[Any]:
+    def over_rows(self, work: Callable[[int, int], Any], broad: bool = False) -> list[Any]:
         """Call a function on strips of rows.
 
         Parameters
         ----------
         work : `~collections.abc.Callable`
             Called with the first row of a strip and the one after its last.
+        broad : `bool`, optional
+            Whether the strips are few, since there is little to do in most of
+            their rows.
 
         Returns
         -------
         results : `list`
             What it returned.
         """
-        return self.map(lambda strip: work(*strip), self.strips)
+        return self.map(lambda strip: work(*strip), self._broad_strips if broad else self.strips)
