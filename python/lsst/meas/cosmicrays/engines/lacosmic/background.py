@@ -44,14 +44,30 @@ side by side have nothing to do with each other, half if they are the same."""
 
 INFINITY = np.float32(np.inf)
 
-HIDDEN = np.uint8(BAD | COSMIC_RAY)
-"""Flags of pixels whose numbers in the image are not used."""
-
 WORD = 8
 """Numbers whose marks, a byte each, are looked at together."""
 
 NAN_BITS = np.uint32(0xFFFFFFFF)
 NO_BITS = np.uint32(0)
+
+
+class Numbers(NamedTuple):
+    """Numbers of the pixels of an image."""
+
+    plane: np.ndarray
+    """Numbers, (ny, nx) float32."""
+
+    flags: np.ndarray
+    """Flags of the pixels, (ny, nx) uint8."""
+
+    hidden: np.uint8
+    """Flags of pixels whose numbers in the plane are not used."""
+
+    pixels: np.ndarray
+    """Pixels with other numbers, (n,) int64."""
+
+    values: np.ndarray
+    """Those, (n,) float32."""
 
 
 class Counts(NamedTuple):
@@ -74,7 +90,7 @@ class Counts(NamedTuple):
 
 
 def background_levels(
-    frame: Frame, pixels: np.ndarray, values: np.ndarray, variances: np.ndarray, threads: Threads
+    frame: Frame, pixels: np.ndarray, values: np.ndarray, threads: Threads
 ) -> tuple[np.float32, np.float32]:
     """Find the medians of image and variance before any cleaning.
 
@@ -84,8 +100,8 @@ def background_levels(
         State of the image.
     pixels : `numpy.ndarray`, (n,), int64
         Pixels that are CR pixels by now.
-    values, variances : `numpy.ndarray`, (n,), float32
-        Their values and variances before they were cleaned.
+    values : `numpy.ndarray`, (n,), float32
+        Their values before they were cleaned.
     threads : `Threads`
         Threads to use.
 
@@ -94,52 +110,37 @@ def background_levels(
     level, variance : `numpy.float32`
         Lower medians over the pixels that are not masked.
     """
-    flags, planes, originals = frame.flags, (frame.image, frame.variance), (values, variances)
-    sample = _sample(flags)
-    step = max(flags.size // max(sample.size, 1), 1)
-    limits = threads.map(
-        lambda plane, numbers: _middle(np.concatenate((plane.ravel()[sample], numbers[::step]))),
-        planes,
-        originals,
-    )
-    level, variance = (
-        _level(flags, plane, pixels, numbers, low, high, threads)
-        for plane, numbers, (low, high) in zip(planes, originals, limits, strict=True)
-    )
-    return level, variance
+    image = Numbers(frame.image, frame.flags, np.uint8(BAD | COSMIC_RAY), pixels, values)
+    variance = Numbers(frame.variance, frame.flags, BAD, pixels[:0], values[:0])
+    sample = _sample(frame.flags.size)
+    limits = threads.map(lambda numbers: _limits(numbers, sample), (image, variance))
+    return _level(image, *limits[0], threads), _level(variance, *limits[1], threads)
 
 
-def _level(
-    flags: np.ndarray,
-    plane: np.ndarray,
-    pixels: np.ndarray,
-    originals: np.ndarray,
-    low: np.float32,
-    high: np.float32,
-    threads: Threads,
-) -> np.float32:
-    """Return the median of a plane with the original numbers of CR pixels.
+def _level(numbers: Numbers, low: np.float32, high: np.float32, threads: Threads) -> np.float32:
+    """Return the median of some numbers.
 
     It is looked for between two numbers first, then beyond them.
     """
-    strips = threads.over_rows(lambda top, bottom: _between(flags, plane, top, bottom, low, high))
-    strips.append(_split(originals, low, high))
+    plane, flags, hidden = numbers.plane, numbers.flags, numbers.hidden
+    strips = threads.over_rows(lambda top, bottom: _between(flags, plane, hidden, top, bottom, low, high))
+    strips.append(_split(numbers.values, low, high))
     between = np.concatenate([strip[0] for strip in strips])
     counts = Counts(*np.sum([strip[1] for strip in strips], axis=0))
     rank = (counts.n - 1) // 2
     if counts.nan > 0:
-        return _exact_level(flags, plane, pixels, originals)
+        return _exact_level(numbers)
     if rank < counts.below:
-        return _level(flags, plane, pixels, originals, -INFINITY, low, threads)
+        return _level(numbers, -INFINITY, low, threads)
     if rank >= counts.to_high:
-        return _level(flags, plane, pixels, originals, high, INFINITY, threads)
+        return _level(numbers, high, INFINITY, threads)
     level = high
     if rank < counts.to_low:
         level = low
     elif rank < counts.to_low + between.size:
         rank -= counts.to_low
         level = np.partition(between, rank)[rank]
-    return level if level != 0 else _exact_level(flags, plane, pixels, originals)
+    return level if level != 0 else _exact_level(numbers)
 
 
 def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.ndarray, Counts]:
@@ -154,31 +155,41 @@ def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.n
     return numbers[(numbers > low) & (numbers < high)], counts
 
 
-def _sample(flags: np.ndarray) -> np.ndarray:
-    """Return numbered pixels all over the image, of those that are used.
+def _sample(size: int) -> np.ndarray:
+    """Return numbered pixels all over an image of some size.
 
     Each piece is anywhere in its part of the image: regular distances would
     meet what is regular in the image.
     """
-    n_pieces = max(round(min(SAMPLED * flags.size, SAMPLE)) // PIECE, 1)
+    n_pieces = max(round(min(SAMPLED * size, SAMPLE)) // PIECE, 1)
     places = np.random.default_rng(0).random(n_pieces, dtype=np.float32)
-    starts = ((np.arange(n_pieces) + places) * (flags.size / n_pieces)).astype(np.intp)
-    pixels = np.minimum(starts[:, np.newaxis] + np.arange(PIECE), flags.size - 1).ravel()
-    return pixels[flags.ravel()[pixels] & HIDDEN == 0]
+    starts = ((np.arange(n_pieces) + places) * (size / n_pieces)).astype(np.intp)
+    return np.minimum(starts[:, np.newaxis] + np.arange(PIECE), size - 1).ravel()
 
 
-def _middle(sample: np.ndarray) -> tuple[np.float32, np.float32]:
+def _limits(numbers: Numbers, sample: np.ndarray) -> tuple[np.float32, np.float32]:
     """Return two numbers between which the median is of what was sampled."""
-    middle = sample.size // 2
-    margin = int(MARGIN * np.sqrt(sample.size)) + 1
-    ranks = max(middle - margin, 0), min(middle + margin, sample.size - 1)
-    ordered = np.partition(sample, ranks)
+    used = sample[numbers.flags.ravel()[sample] & numbers.hidden == 0]
+    step = max(numbers.flags.size // max(used.size, 1), 1)
+    sampled = np.concatenate((numbers.plane.ravel()[used], numbers.values[::step]))
+    if sampled.size == 0:
+        return -INFINITY, INFINITY
+    middle = sampled.size // 2
+    margin = int(MARGIN * np.sqrt(sampled.size)) + 1
+    ranks = max(middle - margin, 0), min(middle + margin, sampled.size - 1)
+    ordered = np.partition(sampled, ranks)
     return ordered[ranks[0]], ordered[ranks[1]]
 
 
 @compiled
 def _between(
-    flags: np.ndarray, plane: np.ndarray, top: int, bottom: int, low: np.float32, high: np.float32
+    flags: np.ndarray,
+    plane: np.ndarray,
+    hidden: np.uint8,
+    top: int,
+    bottom: int,
+    low: np.float32,
+    high: np.float32,
 ) -> tuple[np.ndarray, Counts]:
     """Sort out the numbers of some rows of a plane.
 
@@ -194,7 +205,7 @@ def _between(
     n_between = 0
     below = to_low = to_high = nan = n = np.int64(0)
     for y in range(top, bottom):
-        n_hidden = _hide(plane[y].view(np.uint32), flags[y], used)
+        n_hidden = _hide(plane[y].view(np.uint32), flags[y], hidden, used)
         counts = _count(numbers, low, high)
         if counts.to_high > counts.to_low:
             _mark_inside(numbers, low, high, inside)
@@ -209,12 +220,12 @@ def _between(
 
 
 @in_place
-def _hide(bits: np.ndarray, flags: np.ndarray, used: np.ndarray) -> int:
+def _hide(bits: np.ndarray, flags: np.ndarray, hidden: np.uint8, used: np.ndarray) -> int:
     """Copy the bits of a row, of NaN for what is not used, and count that."""
     n_hidden = np.int32(0)
     for x in range(flags.size):
-        used[x] = bits[x] | (NAN_BITS if flags[x] & HIDDEN else NO_BITS)
-        n_hidden = np.int32(n_hidden + np.int32(flags[x] & HIDDEN != 0))
+        used[x] = bits[x] | (NAN_BITS if flags[x] & hidden else NO_BITS)
+        n_hidden = np.int32(n_hidden + np.int32(flags[x] & hidden != 0))
     return int(n_hidden)
 
 
@@ -258,15 +269,13 @@ def _keep(
     return n
 
 
-def _exact_level(
-    flags: np.ndarray, plane: np.ndarray, pixels: np.ndarray, originals: np.ndarray
-) -> np.float32:
+def _exact_level(numbers: Numbers) -> np.float32:
     """Find the median as astroscrappy does.
 
     Where there are NaN, or where it is zero, which number is the median, or
     which of the two zeros, depends on how it is found.
     """
-    values = plane.copy()
-    values.ravel()[pixels] = originals
-    usable = values[flags & BAD == 0]
+    plane = numbers.plane.copy()
+    plane.ravel()[numbers.pixels] = numbers.values
+    usable = plane[numbers.flags & BAD == 0]
     return np.float32(quickselect(usable, usable.size))

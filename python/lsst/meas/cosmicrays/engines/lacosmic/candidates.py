@@ -302,7 +302,7 @@ def _bound_variance(
 
 
 @in_place
-def lower_bounds(frame: Frame, pixels: np.ndarray, top: int, bottom: int) -> None:
+def lower_bounds(frame: Frame, pixels: np.ndarray, variances: np.ndarray, top: int, bottom: int) -> None:
     """Let the bounds on the noise hold for pixels that changed.
 
     Parameters
@@ -311,17 +311,19 @@ def lower_bounds(frame: Frame, pixels: np.ndarray, top: int, bottom: int) -> Non
         State of the image.
     pixels : `numpy.ndarray`, (n,), int64
         Pixels that changed, in any rows.
+    variances : `numpy.ndarray`, (n,), float32
+        Their variances now.
     top, bottom : `int`
         First row whose bounds to lower, a multiple of `HEIGHT`, and the one
         after the last.
     """
     nx = frame.flags.shape[1]
-    for pixel in pixels:
+    for k in range(pixels.size):
+        pixel, variance = pixels[k], variances[k]
         if not (top - REACH) * nx <= pixel < (bottom + REACH) * nx:
             continue
         y = pixel // nx
         x = pixel - y * nx
-        variance = frame.variance[y, x]
         for strip in range(max(y - REACH, top) // HEIGHT, (min(y + REACH, bottom - 1)) // HEIGHT + 1):
             bounds = frame.bounds[strip, max(x - REACH, 0) : min(x + REACH + 1, nx)]
             for i in range(bounds.size):

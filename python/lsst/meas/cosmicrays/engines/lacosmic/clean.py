@@ -16,7 +16,7 @@ __all__ = ["CLEAN_TYPES", "HALF", "clean", "clean_to_zero", "put"]
 import numpy as np
 
 from .compiled import compiled, in_place
-from .frame import BAD, COSMIC_RAY, Frame, put_pixel
+from .frame import BAD, COSMIC_RAY, Frame
 from .medians import quickselect
 
 CLEAN_TYPES = ("median", "medmask", "meanmask", "idw")
@@ -128,8 +128,10 @@ def clean(
 
 
 @compiled
-def clean_to_zero(frame: Frame, pixels: np.ndarray) -> np.ndarray:
-    """Replace CR pixels as the ``median`` of astroscrappy 1.3 does.
+def clean_to_zero(
+    frame: Frame, pixels: np.ndarray, new_values: np.ndarray, new_variances: np.ndarray
+) -> None:
+    """Find what CR pixels become with the ``median`` of astroscrappy 1.3.
 
     Of the 25 numbers whose median it takes it sets but two, the first and the
     last of the window (its counter is not counted up).  The others are what
@@ -143,21 +145,18 @@ def clean_to_zero(frame: Frame, pixels: np.ndarray) -> np.ndarray:
     pixels : `numpy.ndarray`, (n,), int64
         All CR pixels that are cleaned, in scan order: each sees what those
         before it have become.
-
-    Returns
-    -------
-    changed : `numpy.ndarray`, (n,), bool
-        Pixels that were something else before.
+    new_values, new_variances : `numpy.ndarray`, (n,), float32
+        Get the values and variances.
     """
     nx = frame.flags.shape[1]
-    changed = np.zeros(pixels.size, dtype=np.bool_)
     for i in range(pixels.size):
-        y = pixels[i] // nx
-        x = pixels[i] % nx
-        value = _zero_unless_nan(frame.image[y - HALF, x - HALF])
-        variance = _zero_unless_nan(frame.variance[y - HALF, x - HALF])
-        changed[i] = put_pixel(frame, y, x, value, variance)
-    return changed
+        first = pixels[i] - HALF * nx - HALF
+        place = np.searchsorted(pixels, first)
+        if pixels[place] == first:
+            value, variance = new_values[place], new_variances[place]
+        else:
+            value, variance = frame.image[first // nx, first % nx], frame.variance[first // nx, first % nx]
+        new_values[i], new_variances[i] = _zero_unless_nan(value), _zero_unless_nan(variance)
 
 
 @compiled
@@ -166,25 +165,26 @@ def _zero_unless_nan(first: np.float32) -> np.float32:
 
 
 @compiled
-def put(frame: Frame, pixels: np.ndarray, values: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Set values and variances of CR pixels.
+def put(image: np.ndarray, pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Set values of CR pixels.
 
     Parameters
     ----------
-    frame : `Frame`
-        State of the image.
+    image : `numpy.ndarray`, (ny, nx), float32
+        Image, changed in place.
     pixels : `numpy.ndarray`, (n,), int64
         CR pixels.
-    values, variances : `numpy.ndarray`, (n,), float32
-        Their new values and variances.
+    values : `numpy.ndarray`, (n,), float32
+        Their new values.
 
     Returns
     -------
     changed : `numpy.ndarray`, (n,), bool
         Pixels that were something else before.
     """
-    nx = frame.flags.shape[1]
-    changed = np.zeros(pixels.size, dtype=np.bool_)
+    view = image.ravel()
+    changed = np.empty(pixels.size, dtype=np.bool_)
     for i in range(pixels.size):
-        changed[i] = put_pixel(frame, pixels[i] // nx, pixels[i] % nx, values[i], variances[i])
+        changed[i] = view[pixels[i]] != values[i]
+        view[pixels[i]] = values[i]
     return changed

@@ -25,13 +25,13 @@ __all__ = [
     "Frame",
     "laplacian_at",
     "positive_laplacian",
-    "put_pixel",
 ]
 
 from typing import NamedTuple
 
 import numpy as np
 
+from .cleaned import Cleaned
 from .compiled import in_place, inlined
 
 BAD = np.uint8(1)
@@ -70,7 +70,10 @@ FOUR = np.float32(4)
 
 
 class Frame(NamedTuple):
-    """Image, flags and variance."""
+    """Image, flags and variance.
+
+    The variance is not written to: it may be the caller's.
+    """
 
     image: np.ndarray
     """Cleaned image less its sky, (ny, nx) float32, electrons."""
@@ -79,7 +82,7 @@ class Frame(NamedTuple):
     """What is known of each pixel, (ny, nx) uint8."""
 
     variance: np.ndarray
-    """Variance, cleaned like the image, without that of a given background,
+    """Variance before any cleaning, without that of a given background,
     (ny, nx) float32, electrons^2."""
 
     sky: np.ndarray
@@ -90,29 +93,8 @@ class Frame(NamedTuple):
     """Not more than the least variance that the noise of any pixel of a column
     of a strip depends on, (ny / `HEIGHT`, nx) float32, electrons^2."""
 
-
-@in_place
-def put_pixel(frame: Frame, y: int, x: int, value: np.float32, variance: np.float32) -> bool:
-    """Set a pixel and its variance.
-
-    Parameters
-    ----------
-    frame : `Frame`
-        State of the image.
-    y, x : `int`
-        Pixel.
-    value, variance : `numpy.float32`
-        What it becomes.
-
-    Returns
-    -------
-    changed : `bool`
-        Whether it was something else before.
-    """
-    changed = not (value == frame.image[y, x] and variance == frame.variance[y, x])
-    frame.image[y, x] = value
-    frame.variance[y, x] = variance
-    return changed
+    cleaned: Cleaned
+    """Variances of pixels that were cleaned."""
 
 
 @inlined

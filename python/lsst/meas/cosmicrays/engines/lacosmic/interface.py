@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Parameters, as_plane, check_parameters
+from .cleaned import nothing_cleaned
 from .frame import COSMIC_RAY, HEIGHT, Frame
 from .mask import set_mask
 from .search import Search
@@ -216,13 +217,13 @@ def _new_frame(
     if variance is None:
         variance = np.empty(data.shape, dtype=np.float32)
         _combine(np.add, image, np.broadcast_to(readnoise * readnoise, data.shape), variance, threads)
-    else:
+    elif not (_is_usable(variance) and variance.flags.writeable and gain == 1 and background is None):
         with np.errstate(over="ignore", invalid="ignore"):
             variance = _scaled(variance.astype(np.float32, copy=False), gain * gain, threads)
         if background is not None:
             _combine(np.subtract, variance, sky, variance, threads)
     bounds = np.empty((-(-ny // HEIGHT), nx), dtype=np.float32)
-    return Frame(image, flags, variance, _read_only(sky), bounds)
+    return Frame(image, flags, variance, _read_only(sky), bounds, nothing_cleaned(ny, nx))
 
 
 def _result(frame: Frame, gain: np.float32, threads: Threads) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ import numpy as np
 from .background import background_levels
 from .candidates import CROWD, SQUARE_CROWD, lower_bounds
 from .clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
+from .cleaned import with_cleaned
 from .detect import RUNS, clear_near, crowded_runs, exceed, forget, learn, learn_around, scan
 from .frame import ABOVE, ABOVE_NEIGHBOUR, COSMIC_RAY, NEAR, VISITED, Frame
 from .lists import clear_flag, flagged_near, neighbours, set_flag
@@ -53,15 +54,20 @@ class Search:
         How CR pixels are cleaned.
     threads : `Threads`
         Threads to use.
+
+    Attributes
+    ----------
+    frame : `Frame`
+        State of the image now.
     """
 
     def __init__(self, frame: Frame, rule: Rule, clean_type: str, threads: Threads) -> None:
-        self._frame = frame
+        self.frame = frame
         self._rule = rule
         self._clean_type = CLEAN_TYPES.index(clean_type)
         self._threads = threads
         self._shape = frame.flags.shape
-        self._originals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._originals: list[tuple[np.ndarray, np.ndarray]] = []
         self._levels: tuple[np.float32, np.float32] | None = None
         self._only = np.uint8(0)
 
@@ -77,20 +83,19 @@ class Search:
         new = self._find()
         if new.size > 0:
             self._add(new)
-            changed = self._clean(new)
-            self._prepare(changed)
+            self._prepare(*self._put(*self._clean(new)))
         return new.size
 
-    def _prepare(self, changed: np.ndarray) -> None:
+    def _prepare(self, changed: np.ndarray, variances: np.ndarray) -> None:
         """Get ready for another iteration, after some pixels changed."""
-        frame, rule, is_first = self._frame, self._rule, not self._only
+        frame, rule, is_first = self.frame, self._rule, not self._only
         reach, all_grow = reach_of(rule), bool(rule.neighbour_limit > rule.limit)
 
         def prepare_rows(top: int, bottom: int) -> None:
             if not is_first:
                 clear_near(frame.flags, top, bottom)
             forget(frame.flags, changed, reach, GROWTH, all_grow, top, bottom)
-            lower_bounds(frame, changed, top, bottom)
+            lower_bounds(frame, changed, variances, top, bottom)
 
         self._threads.over_list(changed.size, prepare_rows)
         self._only = NEAR
@@ -102,7 +107,7 @@ class Search:
         the limit of CR pixels, then the neighbours of all these above a lower
         limit, which (or a higher one) is then asked of all.
         """
-        frame, rule, only = self._frame, self._rule, self._only
+        frame, rule, only = self.frame, self._rule, self._only
         found = _joined(
             self._threads.over_rows(
                 lambda top, bottom: scan(frame, rule, top, bottom, only), broad=bool(only)
@@ -120,7 +125,7 @@ class Search:
 
     def _touching(self, pixels: np.ndarray, above: np.uint8) -> np.ndarray:
         """Return what touches some pixels, and may exceed a limit."""
-        flags = self._frame.flags
+        flags = self.frame.flags
         set_flag(flags, VISITED, pixels)
         touching = _joined(
             self._threads.over_list(
@@ -133,11 +138,11 @@ class Search:
 
     def _unknown(self, pixels: np.ndarray) -> np.ndarray:
         """Return those of some pixels that are no CR pixels yet."""
-        return pixels[self._frame.flags.ravel()[pixels] & COSMIC_RAY == 0]
+        return pixels[self.frame.flags.ravel()[pixels] & COSMIC_RAY == 0]
 
     def _exceeding(self, above: np.uint8, pixels: np.ndarray) -> np.ndarray:
         """Return those of some pixels that exceed a limit."""
-        frame, rule = self._frame, self._rule
+        frame, rule = self.frame, self._rule
         self._learn_crowded(pixels, CROWD if rule.separable else SQUARE_CROWD)
         return _joined(
             self._threads.map(lambda part: exceed(frame, rule, above, part), _split(pixels, PIXELS))
@@ -145,7 +150,7 @@ class Search:
 
     def _learn_crowded(self, pixels: np.ndarray, crowd: int) -> None:
         """Find out what exceeds the limits where there are many pixels."""
-        frame, rule = self._frame, self._rule
+        frame, rule = self.frame, self._rule
         runs = self._threads.over_list(
             pixels.size, lambda top, bottom: crowded_runs(frame.flags, pixels, crowd, top, bottom)
         )
@@ -153,23 +158,19 @@ class Search:
 
     def _add(self, new: np.ndarray) -> None:
         """Make pixels CR pixels, and remember what they were."""
-        frame = self._frame
-        set_flag(frame.flags, COSMIC_RAY, new)
-        self._originals.append((new, frame.image.ravel()[new], frame.variance.ravel()[new]))
+        set_flag(self.frame.flags, COSMIC_RAY, new)
+        self._originals.append((new, self.frame.image.ravel()[new]))
 
-    def _clean(self, new: np.ndarray) -> np.ndarray:
-        """Clean CR pixels, and return those that changed."""
-        frame = self._frame
-        if CLEAN_TYPES[self._clean_type] == "median":
-            pixels = self._all_away_from_edges()
-            return pixels[clean_to_zero(frame, pixels)]
-        pixels = _joined(
-            self._threads.over_list(
-                new.size, lambda top, bottom: flagged_near(frame.flags, new, HALF, top, bottom)
-            )
-        )
+    def _clean(self, new: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return CR pixels to clean, and their new values and variances."""
+        frame = self.frame
+        to_zero = CLEAN_TYPES[self._clean_type] == "median"
+        pixels = self._all_away_from_edges() if to_zero else self._cosmic_rays_near(new)
         values = np.empty(pixels.size, dtype=np.float32)
         variances = np.empty(pixels.size, dtype=np.float32)
+        if to_zero:
+            clean_to_zero(frame, pixels, values, variances)
+            return pixels, values, variances
         enclosed = np.empty(pixels.size, dtype=bool)
 
         def clean_part(start: int) -> None:
@@ -179,20 +180,38 @@ class Search:
         self._threads.map(clean_part, range(0, pixels.size, PIXELS))
         if enclosed.any():
             values[enclosed], variances[enclosed] = self._background()
-        return pixels[put(frame, pixels, values, variances)]
+        return pixels, values, variances
+
+    def _put(
+        self, pixels: np.ndarray, values: np.ndarray, variances: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Clean pixels; return those that changed, and their variances."""
+        frame = self.frame
+        changed = put(frame.image, pixels, values)
+        cleaned, of_variance = with_cleaned(frame.cleaned, frame.variance, pixels, variances)
+        self.frame = frame._replace(cleaned=cleaned)
+        changed |= of_variance
+        return pixels[changed], variances[changed]
+
+    def _cosmic_rays_near(self, new: np.ndarray) -> np.ndarray:
+        """Return all CR pixels whose neighbours some new ones are."""
+        flags = self.frame.flags
+        return _joined(
+            self._threads.over_list(new.size, lambda top, bottom: flagged_near(flags, new, HALF, top, bottom))
+        )
 
     def _all_away_from_edges(self) -> np.ndarray:
         """Return all CR pixels that are cleaned, in scan order."""
         ny, nx = self._shape
-        pixels = np.sort(np.concatenate([pixels for pixels, _, _ in self._originals]))
+        pixels = np.sort(np.concatenate([pixels for pixels, _ in self._originals]))
         y, x = np.divmod(pixels, nx)
         return pixels[np.minimum(np.minimum(y, ny - 1 - y), np.minimum(x, nx - 1 - x)) >= HALF]
 
     def _background(self) -> tuple[np.float32, np.float32]:
         """Return what replaces pixels without good neighbours."""
         if self._levels is None:
-            pixels, values, variances = map(np.concatenate, zip(*self._originals, strict=True))
-            self._levels = background_levels(self._frame, pixels, values, variances, self._threads)
+            pixels, values = map(np.concatenate, zip(*self._originals, strict=True))
+            self._levels = background_levels(self.frame, pixels, values, self._threads)
         return self._levels
 
 

@@ -37,6 +37,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .cleaned import insert_cleaned
 from .compiled import compiled, in_place, inlined
 from .frame import Frame, laplacian_at, positive_laplacian
 from .patches import (
@@ -383,7 +384,12 @@ def _smooth_variance(frame: Frame, rule: Rule, patches: Patches, reach: int, scr
     n = whole_vectors((patches.width + 2 * reach) * patches.tops.size)
     half = half_of(rule)
     shape = frame.flags.shape
-    source, top, left = locate(frame.variance, patches, reach + half, scratch.raw)
+    source, top, left = scratch.raw, NO_PIXELS, NO_PIXELS
+    if frame.cleaned.rows.size == 0:
+        source, top, left = locate(frame.variance, patches, reach + half, scratch.raw)
+    else:
+        gather(frame.variance, patches, reach + half, scratch.raw)
+        insert_cleaned(frame.cleaned, shape, patches, reach + half, scratch.raw)
     _smooth(rule.separable, source, top, left, half, scratch, scratch.noise, patches, reach, shape)
     if frame.sky.size > 0:
         gather(frame.sky, patches, reach, scratch.raw)
