@@ -464,15 +464,18 @@ def crowded_runs(flags: np.ndarray, pixels: np.ndarray, crowd: int, top: int, bo
     """
     nx = flags.shape[1]
     counts = np.zeros(((bottom - top + HEIGHT - 1) // HEIGHT, (nx + WIDTH - 1) // WIDTH), dtype=np.uint16)
+    has_crowd = np.zeros(counts.shape[0], dtype=np.bool_)
     for pixel in pixels:
         if top * nx <= pixel < bottom * nx:
             y = pixel // nx
             x = pixel - y * nx
-            counts[(y - top) // HEIGHT, x // WIDTH] += not flags[y, x] & KNOWN
+            row, column = (y - top) // HEIGHT, x // WIDTH
+            counts[row, column] += not flags[y, x] & KNOWN
+            has_crowd[row] |= counts[row, column] > crowd
     runs = np.empty(32, dtype=np.int64)
     n = 0
     for row in range(counts.shape[0]):
-        for column in range(counts.shape[1]):
+        for column in range(counts.shape[1] if has_crowd[row] else 0):
             if counts[row, column] > crowd:
                 left = column * WIDTH
                 runs = with_room(runs, 4 * n, 4)
