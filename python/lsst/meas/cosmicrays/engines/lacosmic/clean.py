@@ -15,6 +15,7 @@ __all__ = ["CLEAN_TYPES", "HALF", "clean", "clean_to_zero", "put"]
 
 import numpy as np
 
+from .cleaned import NOWHERE, place_of
 from .compiled import compiled, in_place
 from .frame import BAD, COSMIC_RAY, Frame
 from .medians import quickselect
@@ -164,27 +165,40 @@ def _zero_unless_nan(first: np.float32) -> np.float32:
     return first if first != first or first == ZERO else ZERO
 
 
-@compiled
-def put(image: np.ndarray, pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Set values of CR pixels.
+@in_place
+def put(
+    frame: Frame,
+    pixels: np.ndarray,
+    values: np.ndarray,
+    variances: np.ndarray,
+    is_new: np.ndarray,
+    changed: np.ndarray,
+) -> None:
+    """Set values of CR pixels, and variances of those cleaned before.
 
     Parameters
     ----------
-    image : `numpy.ndarray`, (ny, nx), float32
-        Image, changed in place.
+    frame : `Frame`
+        State of the image.
     pixels : `numpy.ndarray`, (n,), int64
         CR pixels.
-    values : `numpy.ndarray`, (n,), float32
-        Their new values.
-
-    Returns
-    -------
+    values, variances : `numpy.ndarray`, (n,), float32
+        What they become.
+    is_new : `numpy.ndarray`, (n,), bool
+        Gets whether they have not been cleaned before.
     changed : `numpy.ndarray`, (n,), bool
-        Pixels that were something else before.
+        Gets whether they were something else before.
     """
-    view = image.ravel()
-    changed = np.empty(pixels.size, dtype=np.bool_)
+    nx = frame.flags.shape[1]
+    cleaned = frame.cleaned
     for i in range(pixels.size):
-        changed[i] = view[pixels[i]] != values[i]
-        view[pixels[i]] = values[i]
-    return changed
+        y, x = pixels[i] // nx, pixels[i] % nx
+        changed[i] = frame.image[y, x] != values[i]
+        frame.image[y, x] = values[i]
+        place = place_of(cleaned, y, x, nx)
+        is_new[i] = place == NOWHERE
+        if is_new[i]:
+            changed[i] |= frame.variance[y, x] != variances[i]
+        else:
+            changed[i] |= cleaned.variances[place] != variances[i]
+            cleaned.variances[place] = variances[i]

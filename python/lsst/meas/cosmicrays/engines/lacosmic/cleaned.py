@@ -15,7 +15,7 @@ which may be the caller's, stays as it is.
 
 from __future__ import annotations
 
-__all__ = ["Cleaned", "insert_cleaned", "nothing_cleaned", "with_cleaned"]
+__all__ = ["NOWHERE", "Cleaned", "insert_cleaned", "nothing_cleaned", "place_of", "with_cleaned"]
 
 from typing import NamedTuple
 
@@ -74,19 +74,17 @@ def _blocks_of(nx: int) -> int:
 
 
 @compiled
-def with_cleaned(
-    cleaned: Cleaned, variance: np.ndarray, pixels: np.ndarray, variances: np.ndarray
-) -> tuple[Cleaned, np.ndarray]:
-    """Add pixels to a list, or change their variance.
+def with_cleaned(cleaned: Cleaned, nx: int, pixels: np.ndarray, variances: np.ndarray) -> Cleaned:
+    """Add pixels to a list.
 
     Parameters
     ----------
     cleaned : `Cleaned`
-        List; what is in it already is changed in place.
-    variance : `numpy.ndarray`, (ny, nx), float32
-        Variance of those that are not.
+        List.
+    nx : `int`
+        Columns of the image.
     pixels : `numpy.ndarray`, (n,), int64
-        Pixels, numbered ``y * nx + x``, none of them twice.
+        Pixels, numbered ``y * nx + x``, none of them in the list, or twice.
     variances : `numpy.ndarray`, (n,), float32
         Their variances.
 
@@ -94,29 +92,13 @@ def with_cleaned(
     -------
     cleaned : `Cleaned`
         List with all of them.
-    changed : `numpy.ndarray`, (n,), bool
-        Pixels whose variance was another one before.
     """
-    nx = variance.shape[1]
-    changed = np.empty(pixels.size, dtype=np.bool_)
-    blocks = np.empty(pixels.size, dtype=np.int64)
     counts = np.zeros(cleaned.starts.size - 1, dtype=np.int64)
-    n = cleaned.rows.size
-    for i in range(pixels.size):
-        y = pixels[i] // nx
-        x = pixels[i] - y * nx
-        blocks[i] = y // SIDE * _blocks_of(nx) + x // SIDE
-        place = _find(cleaned, blocks[i], y, x)
-        if place == NOWHERE:
-            changed[i] = variances[i] != variance[y, x]
-            counts[blocks[i]] += 1
-            n += 1
-        else:
-            changed[i] = variances[i] != cleaned.variances[place]
-            cleaned.variances[place] = variances[i]
-            blocks[i] = NOWHERE
+    for pixel in pixels:
+        counts[_block_of(pixel // nx, pixel % nx, nx)] += 1
     starts = np.empty_like(cleaned.starts)
     ends = np.empty_like(counts)
+    n = cleaned.rows.size + pixels.size
     rows = np.empty(n, dtype=np.int32)
     columns = np.empty(n, dtype=np.int32)
     of_all = np.empty(n, dtype=np.float32)
@@ -130,17 +112,39 @@ def with_cleaned(
         n += counts[block]
     starts[-1] = n
     for i in range(pixels.size):
-        if blocks[i] != NOWHERE:
-            place = ends[blocks[i]]
-            ends[blocks[i]] += 1
-            rows[place], columns[place] = pixels[i] // nx, pixels[i] % nx
-            of_all[place] = variances[i]
-    return Cleaned(starts, rows, columns, of_all), changed
+        y, x = pixels[i] // nx, pixels[i] % nx
+        block = _block_of(y, x, nx)
+        place = ends[block]
+        ends[block] += 1
+        rows[place], columns[place], of_all[place] = y, x, variances[i]
+    return Cleaned(starts, rows, columns, of_all)
 
 
 @in_place
-def _find(cleaned: Cleaned, block: int, y: int, x: int) -> int:
-    """Return where in a list a pixel of a block is, or `NOWHERE`."""
+def _block_of(y: int, x: int, nx: int) -> int:
+    """Return the block that a pixel is in."""
+    return y // SIDE * _blocks_of(nx) + x // SIDE
+
+
+@in_place
+def place_of(cleaned: Cleaned, y: int, x: int, nx: int) -> int:
+    """Find a pixel in a list.
+
+    Parameters
+    ----------
+    cleaned : `Cleaned`
+        List.
+    y, x : `int`
+        Pixel.
+    nx : `int`
+        Columns of the image.
+
+    Returns
+    -------
+    place : `int`
+        Its index, or `NOWHERE`.
+    """
+    block = _block_of(y, x, nx)
     for k in range(cleaned.starts[block], cleaned.starts[block + 1]):
         if cleaned.rows[k] == y and cleaned.columns[k] == x:
             return k

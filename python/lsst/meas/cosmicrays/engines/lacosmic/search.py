@@ -187,10 +187,16 @@ class Search:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Clean pixels; return those that changed, and their variances."""
         frame = self.frame
-        changed = put(frame.image, pixels, values)
-        cleaned, of_variance = with_cleaned(frame.cleaned, frame.variance, pixels, variances)
+        is_new = np.empty(pixels.size, dtype=bool)
+        changed = np.empty(pixels.size, dtype=bool)
+
+        def put_part(start: int) -> None:
+            part = slice(start, start + PIXELS)
+            put(frame, pixels[part], values[part], variances[part], is_new[part], changed[part])
+
+        self._threads.map(put_part, range(0, pixels.size, PIXELS))
+        cleaned = with_cleaned(frame.cleaned, self._shape[1], pixels[is_new], variances[is_new])
         self.frame = frame._replace(cleaned=cleaned)
-        changed |= of_variance
         return pixels[changed], variances[changed]
 
     def _cosmic_rays_near(self, new: np.ndarray) -> np.ndarray:
