@@ -30,7 +30,13 @@ from hypothesis import strategies as st
 from lsst.meas.cosmicrays.engines.lacosmic import background, detect_cosmics
 from lsst.meas.cosmicrays.engines.lacosmic import threads as lacosmic_threads
 from lsst.meas.cosmicrays.engines.lacosmic.arguments import check_parameters
-from lsst.meas.cosmicrays.engines.lacosmic.cleaned import nothing_cleaned
+from lsst.meas.cosmicrays.engines.lacosmic.cleaned import (
+    NOWHERE,
+    insert_cleaned,
+    nothing_cleaned,
+    place_of,
+    with_cleaned,
+)
 from lsst.meas.cosmicrays.engines.lacosmic.detect import _box
 from lsst.meas.cosmicrays.engines.lacosmic.frame import HEIGHT, REACH, Frame, laplacian_at
 from lsst.meas.cosmicrays.engines.lacosmic.interface import _new_frame
@@ -45,7 +51,7 @@ from lsst.meas.cosmicrays.engines.lacosmic.medians import (
     network_median,
     quickselect,
 )
-from lsst.meas.cosmicrays.engines.lacosmic.patches import Patches, locate
+from lsst.meas.cosmicrays.engines.lacosmic.patches import VECTOR, Patches, gather, locate
 from lsst.meas.cosmicrays.engines.lacosmic.search import Search
 from lsst.meas.cosmicrays.engines.lacosmic.threads import Threads
 
@@ -630,8 +636,37 @@ def test_place_of_a_patch(seed: int) -> None:
         if source is not room and source.shape == shape:
             n_in_place += 1
             # Whole vectors are read beyond the patch, but not beyond memory.
-            assert (first_row + rows.size - 1) * nx + first + columns.size + 32 <= plane.size
+            assert (first_row + rows.size - 1) * nx + first + columns.size + VECTOR <= plane.size
     assert 50 < n_in_place < 250
+
+
+@given(st.integers(0, 2**32), st.integers(20, 70), st.integers(20, 70), st.sampled_from([1, 4]))
+@settings(max_examples=60, deadline=None)
+def test_variances_of_cleaned_pixels(seed: int, ny: int, nx: int, lanes: int) -> None:
+    """A list of them and the plane are the same as a plane with them in it."""
+    rng = np.random.default_rng(seed)
+    plane = rng.random((ny, nx), dtype=np.float32)
+    expected, cleaned = plane.copy(), nothing_cleaned(ny, nx)
+    rows, columns = np.divmod(rng.permutation(ny * nx)[: ny * nx // 4], nx)
+    inside = (np.minimum(rows, ny - 1 - rows) > 1) & (np.minimum(columns, nx - 1 - columns) > 1)
+    for pixels in np.array_split((rows * nx + columns)[inside], 3):
+        variances = rng.random(pixels.size, dtype=np.float32)
+        cleaned = with_cleaned(cleaned, nx, pixels, variances)
+        expected.flat[pixels] = variances
+    for pixel in range(ny * nx):
+        place = place_of(cleaned, pixel // nx, pixel % nx, nx)
+        value = plane.flat[pixel] if place == NOWHERE else cleaned.variances[place]
+        assert value == expected.flat[pixel]
+    for _ in range(20):
+        reach, height, width = (int(number) for number in rng.integers([0, 1, 1], [7, 10, 10]))
+        tops, lefts = rng.integers(ny - height + 1, size=lanes), rng.integers(nx - width + 1, size=lanes)
+        patches = Patches(tops, lefts, tops * nx + lefts, height, width)
+        shape = (height + 2 * reach, (width + 2 * reach) * lanes)
+        found, wanted = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+        gather(plane, patches, reach, found)
+        insert_cleaned(cleaned, plane.shape, patches, reach, found)
+        gather(expected, patches, reach, wanted)
+        np.testing.assert_array_equal(found, wanted)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 40), st.floats(0, 0.2))
@@ -680,6 +715,7 @@ def test_bounds_on_the_noise_hold(clean_type: str, few: int, monkeypatch: pytest
         search = Search(frame, parameters.rule, clean_type, threads)
         for iteration in range(3):
             search.iterate()
+            search.prepare()
             cleaned = search.frame.cleaned
             now = before.copy()
             now[cleaned.rows, cleaned.columns] = cleaned.variances

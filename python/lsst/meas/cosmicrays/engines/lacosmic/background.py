@@ -113,8 +113,12 @@ def background_levels(
     image = Numbers(frame.image, frame.flags, np.uint8(BAD | COSMIC_RAY), pixels, values)
     variance = Numbers(frame.variance, frame.flags, BAD, pixels[:0], values[:0])
     sample = _sample(frame.flags.size)
-    limits = threads.map(lambda numbers: _limits(numbers, sample), (image, variance))
-    return _level(image, *limits[0], threads), _level(variance, *limits[1], threads)
+    planes = (image, variance)
+    limits = threads.map(lambda numbers: _limits(numbers, sample), planes)
+    level, of_variance = (
+        _level(numbers, low, high, threads) for numbers, (low, high) in zip(planes, limits, strict=True)
+    )
+    return level, of_variance
 
 
 def _level(numbers: Numbers, low: np.float32, high: np.float32, threads: Threads) -> np.float32:

@@ -27,7 +27,7 @@ from .patches import Patches
 SIDE = 16
 """Side of the blocks of pixels by which the list is sorted."""
 
-NOWHERE = np.int64(-1)
+NOWHERE = -1
 """Place of what is not in the list."""
 
 

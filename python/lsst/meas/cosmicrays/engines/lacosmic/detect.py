@@ -151,7 +151,7 @@ def _is_sharp(significance: np.float32, structure: np.float32, noise: np.float32
     """Tell whether a pixel exceeds the limit, and is too sharp for a star."""
     structure = structure / noise
     structure = SMALLEST_FINE_STRUCTURE if structure < SMALLEST_FINE_STRUCTURE else structure
-    return (significance / structure > rule.contrast) & (significance > rule.limit)
+    return bool((significance / structure > rule.contrast) & (significance > rule.limit))
 
 
 @compiled

@@ -70,6 +70,7 @@ class Search:
         self._originals: list[tuple[np.ndarray, np.ndarray]] = []
         self._levels: tuple[np.float32, np.float32] | None = None
         self._only = np.uint8(0)
+        self._changed: tuple[np.ndarray, np.ndarray] | None = None
 
     def iterate(self) -> int:
         """Find CR pixels and clean them.
@@ -80,14 +81,19 @@ class Search:
             Number of pixels that no iteration before had found; if it is zero,
             neither would the following ones find any.
         """
+        self.prepare()
         new = self._find()
         if new.size > 0:
             self._add(new)
-            self._prepare(*self._put(*self._clean(new)))
+            self._changed = self._put(*self._clean(new))
         return new.size
 
-    def _prepare(self, changed: np.ndarray, variances: np.ndarray) -> None:
-        """Get ready for another iteration, after some pixels changed."""
+    def prepare(self) -> None:
+        """Get ready for another iteration if pixels changed in the last."""
+        if self._changed is None:
+            return
+        changed, variances = self._changed
+        self._changed = None
         frame, rule, is_first = self.frame, self._rule, not self._only
         reach, all_grow = reach_of(rule), bool(rule.neighbour_limit > rule.limit)
 
