@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,38 @@ def test_same_for_every_memory_layout() -> None:
         )
         ours = detect_cosmics(view(image), invar=view(variance), inmask=view(mask), inbkg=view(variance) - 60)
         assert_same_bits(ours, theirs)
+        ours = detect_cosmics(view(image), invar=view(variance))
+        assert_same_bits(ours, original(view(image), invar=view(variance).copy()))
+
+
+def _unaligned(plane: np.ndarray) -> np.ndarray:
+    copy = np.frombuffer(bytearray(plane.nbytes + 1), dtype=np.float32, offset=1).reshape(plane.shape)
+    copy[:] = plane
+    return copy
+
+
+def _read_only(plane: np.ndarray) -> np.ndarray:
+    copy = plane.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+@pytest.mark.parametrize("view", [np.copy, _unaligned, _read_only])
+def test_given_planes_are_read_where_they_are_and_not_changed(
+    view: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    image, variance = make_scene(np.random.default_rng(79), (90, 70))
+    expected = original(image, invar=variance)
+    assert expected[0].any()
+    planes = {"invar": view(variance)}
+    assert_same_bits(detect_cosmics(view(image), **planes), expected)
+    np.testing.assert_array_equal(planes["invar"], variance)
+    planes["inbkg"] = view(variance) - np.float32(60)
+    theirs = original(image, invar=variance, inbkg=variance - np.float32(60))
+    assert_same_bits(detect_cosmics(view(image), **planes), theirs)
+    same = view(variance)
+    assert_same_bits(detect_cosmics(same, invar=same), original(variance, invar=variance))
+    np.testing.assert_array_equal(same, variance)
 
 
 def test_variance_of_other_types_is_used_in_single_precision() -> None:

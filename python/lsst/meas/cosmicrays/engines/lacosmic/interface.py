@@ -242,7 +242,8 @@ def _result(frame: Frame, gain: np.float32, threads: Threads) -> tuple[np.ndarra
 
 def _is_usable(plane: np.ndarray) -> bool:
     """Whether compiled code takes a plane as it is."""
-    return plane.dtype == np.float32 and plane.dtype.isnative and plane.flags.c_contiguous
+    layout = plane.flags
+    return plane.dtype == np.float32 and plane.dtype.isnative and layout.c_contiguous and layout.aligned
 
 
 def _scaled(plane: np.ndarray, factor: np.float32, threads: Threads) -> np.ndarray:
