@@ -151,7 +151,7 @@ def _look_at_strip(
         if not only:
             _bound_variance(frame.variance, top, bottom, left, right, room, bound)
         for y in range(top, bottom):
-            _compare(frame, rule, y, left, right, only, bound, room[0])
+            _compare(frame, rule, y, left, right, only, bound, room)
         first, last = _next_blocks(wanted, last)
 
 
@@ -327,7 +327,7 @@ def lower_bounds(frame: Frame, pixels: np.ndarray, variances: np.ndarray, top: i
         for strip in range(max(y - REACH, top) // HEIGHT, (min(y + REACH, bottom - 1)) // HEIGHT + 1):
             bounds = frame.bounds[strip, max(x - REACH, 0) : min(x + REACH + 1, nx)]
             for i in range(bounds.size):
-                bounds[i] = variance if variance < bounds[i] else bounds[i]
+                bounds[i] = _lesser(variance, bounds[i])
 
 
 @inlined
@@ -373,7 +373,7 @@ def _compare(
     """
     ny, nx = frame.flags.shape
     image = frame.image
-    laplacian = room[: right - left]
+    laplacian = room[0, : right - left]
     first = max(left, 1)
     last = min(right, nx - 1)
     if 0 < y < ny - 1 and first < last:
@@ -392,16 +392,12 @@ def _compare(
     factor = FOUR * rule.limit * rule.limit * MARGIN
     if rule.limit < 0:
         factor = -INFINITY
-    flags = frame.flags[y, left:right]
     if frame.sky.size > 0:
-        sky = frame.sky[y, left:right]
-        for i in range(laplacian.size):
-            variance = bound[i] + sky[i]
-            variance = SMALLEST_VARIANCE if variance < SMALLEST_VARIANCE else variance
-            is_wanted = flags[i] & (BAD | only) == only
-            exceeds = laplacian[i] * laplacian[i] >= factor * variance
-            flags[i] |= CANDIDATE if exceeds & is_wanted else NONE
-        return
+        sky, with_sky = frame.sky[y, left:right], room[1, : right - left]
+        for i in range(with_sky.size):
+            with_sky[i] = bound[i] + sky[i]
+        bound = with_sky
+    flags = frame.flags[y, left:right]
     for i in range(laplacian.size):
         variance = SMALLEST_VARIANCE if bound[i] < SMALLEST_VARIANCE else bound[i]
         is_wanted = flags[i] & (BAD | only) == only

@@ -32,7 +32,7 @@ NOWHERE = -1
 
 
 class Cleaned(NamedTuple):
-    """Pixels that were cleaned, block by block, as pages are read."""
+    """Pixels that were cleaned, block by block, row after row of blocks."""
 
     starts: np.ndarray
     """Index of the first pixel of each block, and the number of all pixels,
