@@ -28,7 +28,7 @@ from astroscrappy import utils
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsst.meas.cosmicrays.engines.lacosmic import background, detect_cosmics
+from lsst.meas.cosmicrays.engines.lacosmic import background, detect, detect_cosmics
 from lsst.meas.cosmicrays.engines.lacosmic import threads as lacosmic_threads
 from lsst.meas.cosmicrays.engines.lacosmic.arguments import check_parameters
 from lsst.meas.cosmicrays.engines.lacosmic.cleaned import (
@@ -208,6 +208,18 @@ def test_given_planes_are_not_changed_wherever_they_are(
     same = view(variance)
     assert_same_bits(detect_cosmics(same, invar=same), original(variance, invar=variance))
     np.testing.assert_array_equal(same, variance)
+
+
+def test_nothing_is_compiled_again_for_planes_elsewhere() -> None:
+    """That would take longer than a minute."""
+    image, variance = make_scene(np.random.default_rng(80), (40, 50))
+    detect_cosmics(image, invar=variance)
+    n_compiled = len(detect.scan.signatures)
+    assert n_compiled > 0
+    for view in (_unaligned, _read_only):
+        detect_cosmics(view(image), invar=view(variance))
+        detect_cosmics(view(image), invar=view(variance), inbkg=view(variance) - np.float32(60))
+    assert len(detect.scan.signatures) == n_compiled
 
 
 def test_variance_of_other_types_is_used_in_single_precision() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 __all__ = ["detect_cosmics"]
 
 import os
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import ArrayLike
 from .arguments import Parameters, as_plane, check_parameters
 from .cleaned import nothing_cleaned
 from .frame import COSMIC_RAY, HEIGHT, Frame
-from .mask import set_mask
+from .mask import find_reaching, set_mask
 from .search import Search
 from .threads import Threads
 
@@ -207,9 +208,15 @@ def _new_frame(
     """Bring everything to electrons, and mask what is bad or saturated."""
     ny, nx = data.shape
     gain, readnoise = parameters.gain, parameters.readnoise
-    image = _scaled(data, gain, threads)
+    rows = np.zeros(ny, dtype=np.bool_)
+    image = _scaled(
+        data,
+        gain,
+        threads,
+        lambda plane, top, bottom: find_reaching(plane, top, bottom, parameters.saturation, rows),
+    )
     flags = np.zeros(data.shape, dtype=np.uint8)
-    set_mask(flags, image, mask, parameters.saturation, parameters.rule.separable, threads)
+    set_mask(flags, image, mask, parameters.saturation, rows, parameters.rule.separable, threads)
     sky = NO_SKY
     if background is not None:
         sky = background if _is_usable(background) and gain == 1 else _scaled(background, gain, threads)
@@ -217,13 +224,13 @@ def _new_frame(
     if variance is None:
         variance = np.empty(data.shape, dtype=np.float32)
         _combine(np.add, image, np.broadcast_to(readnoise * readnoise, data.shape), variance, threads)
-    elif not (_is_usable(variance) and variance.flags.writeable and gain == 1 and background is None):
+    elif not (_is_usable(variance) and gain == 1 and background is None):
         with np.errstate(over="ignore", invalid="ignore"):
             variance = _scaled(variance.astype(np.float32, copy=False), gain * gain, threads)
         if background is not None:
             _combine(np.subtract, variance, sky, variance, threads)
     bounds = np.empty((-(-ny // HEIGHT), nx), dtype=np.float32)
-    return Frame(image, flags, variance, _read_only(sky), bounds, nothing_cleaned(ny, nx))
+    return Frame(image, flags, _read_only(variance), _read_only(sky), bounds, nothing_cleaned(ny, nx))
 
 
 def _result(frame: Frame, gain: np.float32, threads: Threads) -> tuple[np.ndarray, np.ndarray]:
@@ -246,13 +253,23 @@ def _is_usable(plane: np.ndarray) -> bool:
     return plane.dtype == np.float32 and plane.dtype.isnative and layout.c_contiguous and layout.aligned
 
 
-def _scaled(plane: np.ndarray, factor: np.float32, threads: Threads) -> np.ndarray:
-    """Multiply a plane, in its own precision, into a new one of float32."""
+def _scaled(
+    plane: np.ndarray,
+    factor: np.float32,
+    threads: Threads,
+    look: Callable[[np.ndarray, int, int], None] | None = None,
+) -> np.ndarray:
+    """Multiply a plane, in its own precision, into a new one of float32.
+
+    Something may look at the rows of that while they are near at hand.
+    """
     product = np.empty(plane.shape, dtype=np.float32)
 
     @np.errstate(over="ignore", invalid="ignore", under="ignore")
     def multiply(top: int, bottom: int) -> None:
         np.multiply(plane[top:bottom], float(factor), out=product[top:bottom], casting="unsafe")
+        if look is not None:
+            look(product, top, bottom)
 
     threads.over_rows(multiply)
     return product

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-__all__ = ["set_mask"]
+__all__ = ["find_reaching", "set_mask"]
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -44,6 +44,7 @@ def set_mask(
     image: np.ndarray,
     given: np.ndarray | None,
     level: np.float32,
+    rows: np.ndarray,
     separable: bool,
     threads: Threads,
 ) -> None:
@@ -60,14 +61,14 @@ def set_mask(
     level : `numpy.float32`
         Level that saturated pixels reach, electrons.  Those are masked whose
         surroundings have a tenth of it or more, and what is next to them.
+    rows : `numpy.ndarray`, (ny,), bool
+        Which rows have pixels that reach it, as `find_reaching` tells.
     separable : `bool`
         Whether the median of the surroundings is the separable one.
     threads : `Threads`
         Threads to use.
     """
     surroundings = np.float32(float(level) / 10.0)
-    rows = np.zeros(flags.shape[0], dtype=np.bool_)
-    threads.over_rows(lambda top, bottom: _find_reaching(image, top, bottom, level, rows))
     if rows.any():
         threads.over_rows(
             lambda top, bottom: _mark_saturated(
@@ -105,8 +106,20 @@ def _count_reaching(row: np.ndarray, level: np.float32) -> np.int32:
 
 
 @in_place
-def _find_reaching(image: np.ndarray, top: int, bottom: int, level: np.float32, rows: np.ndarray) -> None:
-    """Tell which rows have pixels that reach a level."""
+def find_reaching(image: np.ndarray, top: int, bottom: int, level: np.float32, rows: np.ndarray) -> None:
+    """Tell which rows have pixels that reach a level.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (ny, nx), float32
+        Image with its sky, electrons.
+    top, bottom : `int`
+        First row to look at and the one after the last.
+    level : `numpy.float32`
+        Level, electrons.
+    rows : `numpy.ndarray`, (ny,), bool
+        Gets whether they have.
+    """
     for y in range(top, bottom):
         rows[y] = _count_reaching(image[y], level) > 0
 

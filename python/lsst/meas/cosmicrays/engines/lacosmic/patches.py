@@ -28,6 +28,7 @@ __all__ = [
     "gather",
     "locate",
     "new_scratch",
+    "off_edges",
     "restore_border",
     "separable_median",
     "square_median",
@@ -160,6 +161,41 @@ def touches_edge(patches: Patches, lane: int, reach: int, shape: tuple[int, int]
     top, left = patches.tops[lane], patches.lefts[lane]
     bottom, right = top + patches.height, left + patches.width
     return bool(min(top, left, shape[0] - bottom, shape[1] - right) < reach)
+
+
+@in_place
+def off_edges(
+    patches: Patches, lane: int, reach: int, row: int, distance: int, shape: tuple[int, int]
+) -> tuple[int, int]:
+    """Tell which columns of a row of a patch are off the edges of the image.
+
+    Parameters
+    ----------
+    patches : `Patches`
+        Patches.
+    lane : `int`
+        Which of them.
+    reach : `int`
+        How many pixels around the patch are looked at too.
+    row : `int`
+        Row, counted from the first of these.
+    distance : `int`
+        Least distance from the pixels of the edges, which are in the image.
+
+    Returns
+    -------
+    first, last : `int`
+        First of these columns, counted likewise, and the one after the last;
+        both are the number of columns if there are none.
+    """
+    ny, nx = shape
+    y, left = patches.tops[lane] - reach + row, patches.lefts[lane] - reach
+    width = patches.width + 2 * reach
+    first = max(distance - left, 0)
+    last = min(nx - distance - left, width)
+    if min(y, ny - 1 - y) < distance or first >= last:
+        return width, width
+    return first, last
 
 
 @inlined
@@ -305,17 +341,17 @@ def restore_border(
     shape : `tuple` [`int`, `int`]
         Shape of the image.
     """
-    ny, nx = shape
     lanes = patches.tops.size
     for lane in range(lanes):
         if not touches_edge(patches, lane, reach + half, shape):
             continue
         for r in range(patches.height + 2 * reach):
-            y = patches.tops[lane] - reach + r
-            for c in range(patches.width + 2 * reach):
-                x = patches.lefts[lane] - reach + c
-                if min(y, x, ny - 1 - y, nx - 1 - x) < half:
-                    target[r, c * lanes + lane] = source[r + half, (c + half) * lanes + lane]
+            first, last = off_edges(patches, lane, reach, r, half, shape)
+            before, after = source[r + half, half * lanes + lane :], target[r, lane:]
+            for c in range(first):
+                after[c * lanes] = before[c * lanes]
+            for c in range(last, patches.width + 2 * reach):
+                after[c * lanes] = before[c * lanes]
 
 
 @in_place
@@ -329,17 +365,17 @@ def clear_outside(target: np.ndarray, patches: Patches, reach: int, shape: tuple
     patches, reach, shape
         As for `restore_border`.
     """
-    ny, nx = shape
     lanes = patches.tops.size
     for lane in range(lanes):
         if not touches_edge(patches, lane, reach, shape):
             continue
         for r in range(patches.height + 2 * reach):
-            y = patches.tops[lane] - reach + r
-            for c in range(patches.width + 2 * reach):
-                x = patches.lefts[lane] - reach + c
-                if min(y, x, ny - 1 - y, nx - 1 - x) < 0:
-                    target[r, c * lanes + lane] = ZERO
+            first, last = off_edges(patches, lane, reach, r, 0, shape)
+            row = target[r, lane:]
+            for c in range(first):
+                row[c * lanes] = ZERO
+            for c in range(last, patches.width + 2 * reach):
+                row[c * lanes] = ZERO
 
 
 @in_place

@@ -48,6 +48,7 @@ from .patches import (
     gather,
     locate,
     new_scratch,
+    off_edges,
     restore_border,
     separable_median,
     square_median,
@@ -455,20 +456,25 @@ def find_laplacian(
     height, width = patches.height + 2 * reach, patches.width + 2 * reach
     source, top, first = locate(image, patches, reach + 1, raw)
     for r in range(height):
-        left, q = source[top + r + 1, first:], target[r]
-        centre, right = left[lanes:], left[2 * lanes :]
+        before, q = source[top + r + 1, first:], target[r]
+        centre, after = before[lanes:], before[2 * lanes :]
         up, down = source[top + r, first + lanes :], source[top + r + 2, first + lanes :]
         for i in range(whole_vectors(width * lanes)):
-            q[i] = positive_laplacian(centre[i], left[i], right[i], up[i], down[i])
+            q[i] = positive_laplacian(centre[i], before[i], after[i], up[i], down[i])
     for lane in range(lanes):
         if not touches_edge(patches, lane, reach + 1, image.shape):
             continue
+        left = patches.lefts[lane] - reach
+        start, stop = max(-left, 0), min(nx - left, width)
         for r in range(height):
             y = patches.tops[lane] - reach + r
-            for c in range(width):
-                x = patches.lefts[lane] - reach + c
-                if min(y, x, ny - 1 - y, nx - 1 - x) == 0:
-                    target[r, c * lanes + lane] = laplacian_at(image, y, x)
+            if not 0 <= y < ny:
+                continue
+            begin, end = off_edges(patches, lane, reach, r, 1, image.shape)
+            for c in range(start, min(begin, stop)):
+                target[r, c * lanes + lane] = laplacian_at(image, y, left + c)
+            for c in range(max(end, start), stop):
+                target[r, c * lanes + lane] = laplacian_at(image, y, left + c)
 
 
 @inlined

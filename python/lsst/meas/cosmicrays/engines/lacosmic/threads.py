@@ -23,12 +23,13 @@ PIXELS_OF_STRIP = 1 << 18
 """About how many pixels a thread works on before it takes the next ones.  To
 wake another thread for fewer takes longer than it helps."""
 
-BROAD_STRIPS = 4
+BROAD_STRIPS = 8
 """Strips for each thread where there is little to do in most rows, or where
 all of them look at the same list."""
 
-FEW_PIXELS = 4096
-"""Pixels of a list that one thread works on as fast as several do."""
+FEW_PIXELS = 1 << 15
+"""Pixels of a list that one thread works on as fast as several do, where each
+takes no longer than to look at its neighbours."""
 
 UNIT = 32
 """Strips have a multiple of this number of rows, but for the last."""
@@ -113,7 +114,9 @@ class Threads:
             other.result()
         return results
 
-    def over_list(self, n_pixels: int, work: Callable[[int, int], Any]) -> list[Any]:
+    def over_list(
+        self, n_pixels: int, work: Callable[[int, int], Any], few: int | None = None
+    ) -> list[Any]:
         """Call a function on strips of rows, where it looks at a list.
 
         Parameters
@@ -122,13 +125,16 @@ class Threads:
             How many pixels the list has.
         work : `~collections.abc.Callable`
             Called with the first row of a strip and the one after its last.
+        few : `int`, optional
+            Of how many pixels one thread takes care; `FEW_PIXELS` unless given.
 
         Returns
         -------
         results : `list`
             What it returned, in the order of the strips.
         """
-        strips = self._broad_strips if n_pixels > FEW_PIXELS else [(0, self._n_rows)]
+        few = FEW_PIXELS if few is None else few
+        strips = self._broad_strips if n_pixels > few else [(0, self._n_rows)]
         return self.map(lambda strip: work(*strip), strips)
 
     def over_rows(self, work: Callable[[int, int], Any], broad: bool = False) -> list[Any]:
