@@ -210,16 +210,13 @@ def test_given_planes_are_not_changed_wherever_they_are(
     np.testing.assert_array_equal(same, variance)
 
 
-def test_nothing_is_compiled_again_for_planes_elsewhere() -> None:
-    """That would take longer than a minute."""
+def test_compiled_once_wherever_planes_are() -> None:
+    """To compile it again would take longer than a minute."""
     image, variance = make_scene(np.random.default_rng(80), (40, 50))
-    detect_cosmics(image, invar=variance)
-    n_compiled = len(detect.scan.signatures)
-    assert n_compiled > 0
-    for view in (_unaligned, _read_only):
+    for view in (np.copy, _unaligned, _read_only):
         detect_cosmics(view(image), invar=view(variance))
         detect_cosmics(view(image), invar=view(variance), inbkg=view(variance) - np.float32(60))
-    assert len(detect.scan.signatures) == n_compiled
+    assert len(detect.scan.signatures) == 1
 
 
 def test_variance_of_other_types_is_used_in_single_precision() -> None:
