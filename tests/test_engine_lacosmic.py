@@ -29,6 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsst.meas.cosmicrays.engines.lacosmic import background, detect, detect_cosmics
+from lsst.meas.cosmicrays.engines.lacosmic import search as lacosmic_search
 from lsst.meas.cosmicrays.engines.lacosmic import threads as lacosmic_threads
 from lsst.meas.cosmicrays.engines.lacosmic.arguments import check_parameters
 from lsst.meas.cosmicrays.engines.lacosmic.cleaned import (
@@ -233,6 +234,13 @@ def test_kernel_of_other_types_is_used_in_single_precision() -> None:
     assert_same_bits(detect_cosmics(image, fsmode="convolve", psfk=kernel), expected)
 
 
+def share_lists(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """Let threads share all lists but those of a few pixels."""
+    monkeypatch.setattr(lacosmic_threads, "FEW_PIXELS", few)
+    for name in ("CHANGED", "TESTED", "LEARNED", "CLEANED"):
+        monkeypatch.setattr(lacosmic_search, name, max(few, 1))
+
+
 FRAMES = {
     "noise": lambda rng, shape: rng.normal(500, 20, shape),
     "saturated": lambda rng, shape: rng.normal(70000, 200, shape),
@@ -259,7 +267,7 @@ def test_same_on_frames_with_many_candidates(
     frame: str, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lacosmic_threads, "PIXELS_OF_STRIP", 2000)
-    monkeypatch.setattr(lacosmic_threads, "FEW_PIXELS", 10)
+    share_lists(monkeypatch, 10)
     image = FRAMES[frame](np.random.default_rng(75), (150, 131)).astype(np.float32)
     assert_same_bits(detect_cosmics(image, **arguments, n_threads=3), original(image, **arguments))
 
@@ -307,7 +315,7 @@ def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> No
     image, variance = make_scene(np.random.default_rng(76), (200, 300))
     expected = original(image, invar=variance)
     monkeypatch.setattr(lacosmic_threads, "PIXELS_OF_STRIP", 1)
-    monkeypatch.setattr(lacosmic_threads, "FEW_PIXELS", 10)
+    share_lists(monkeypatch, 10)
     for n_threads in (1, 2, 7):
         assert_same_bits(detect_cosmics(image, invar=variance, n_threads=n_threads), expected)
 
@@ -736,7 +744,7 @@ def _densities(density: float) -> list[float]:
 @pytest.mark.parametrize("few", [0, 10**6])
 def test_bounds_on_the_noise_hold(clean_type: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """They do after any iteration, although variances are cleaned, too."""
-    monkeypatch.setattr(lacosmic_threads, "FEW_PIXELS", few)
+    share_lists(monkeypatch, few)
     random = np.random.default_rng(4)
     shape = (150, 130)
     variance = random.uniform(30, 40, shape).astype(np.float32)
