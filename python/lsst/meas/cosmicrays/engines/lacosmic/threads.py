@@ -114,9 +114,7 @@ class Threads:
             other.result()
         return results
 
-    def over_list(
-        self, n_pixels: int, work: Callable[[int, int], Any], few: int | None = None
-    ) -> list[Any]:
+    def over_list(self, n_pixels: int, work: Callable[[int, int], Any], few: int | None = None) -> list[Any]:
         """Call a function on strips of rows, where it looks at a list.
 
         Parameters
@@ -126,7 +124,7 @@ class Threads:
         work : `~collections.abc.Callable`
             Called with the first row of a strip and the one after its last.
         few : `int`, optional
-            Of how many pixels one thread takes care; `FEW_PIXELS` unless given.
+            Pixels that one thread takes care of; `FEW_PIXELS` unless given.
 
         Returns
         -------
