@@ -53,7 +53,7 @@ from lsst.meas.cosmicrays.engines.lacosmic.medians import (
     network_median,
     quickselect,
 )
-from lsst.meas.cosmicrays.engines.lacosmic.patches import Patches, gather, locate
+from lsst.meas.cosmicrays.engines.lacosmic.patches import Patches, gather, locate, off_edges
 from lsst.meas.cosmicrays.engines.lacosmic.search import Search
 from lsst.meas.cosmicrays.engines.lacosmic.threads import Threads
 
@@ -309,6 +309,30 @@ def test_pixels_that_barely_reach_the_limit(sigclip: float, sepmed: bool) -> Non
     ours, theirs = detect_cosmics(image, **arguments), original(image, **arguments)
     assert_same_bits(ours, theirs)
     assert 0.3 < ours[0][*places].mean() < 0.7
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    place=st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    reach=st.integers(0, 5),
+    distance=st.integers(0, 5),
+)
+def test_columns_off_the_edges(
+    shape: tuple[int, int], place: tuple[float, float], size: tuple[int, int], reach: int, distance: int
+) -> None:
+    (ny, nx), (height, width) = shape, size
+    top, left = int(place[0] * ny), int(place[1] * nx)
+    patches = Patches(np.array([top]), np.array([left]), np.array([top * nx + left]), height, width)
+    columns = np.arange(width + 2 * reach)
+    x = left - reach + columns
+    for row in range(height + 2 * reach):
+        y = top - reach + row
+        first, last = off_edges(patches, 0, reach, row, distance, shape)
+        assert 0 <= first <= last <= columns.size
+        off = np.minimum(np.minimum(x, nx - 1 - x), min(y, ny - 1 - y)) >= distance
+        np.testing.assert_array_equal((columns >= first) & (columns < last), off)
 
 
 def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
