@@ -441,6 +441,22 @@ def test_background_of_what_is_regular(width: int, monkeypatch: pytest.MonkeyPat
     assert len(calls) > 4
 
 
+def test_background_of_a_pixel_that_is_not_in_the_sample() -> None:
+    """All others are masked."""
+    shape = (40, 50)
+    image = np.arange(2000, dtype=np.float32).reshape(shape)
+    usable = np.setdiff1d(np.arange(image.size), background._sample(image.size))[7]
+    flags = np.ones(shape, dtype=np.uint8)
+    flags.flat[usable] = 0
+    nothing = np.empty((0, 0), dtype=np.float32)
+    frame = Frame(image, flags, 2 * image, nothing, nothing, nothing_cleaned(*shape))
+    with Threads(1, shape) as threads:
+        levels = background.background_levels(
+            frame, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), threads
+        )
+    assert levels == (usable, 2 * usable)
+
+
 def test_cleaning_with_the_median() -> None:
     """Masks agree before, pixels after cleaning where no CR is."""
     image, _ = make_scene(np.random.default_rng(79), (70, 60))
