@@ -237,8 +237,8 @@ def test_kernel_of_other_types_is_used_in_single_precision() -> None:
 def share_lists(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """Let threads share all lists but those of a few pixels."""
     monkeypatch.setattr(lacosmic_threads, "FEW_PIXELS", few)
-    for name in ("CHANGED", "TESTED", "LEARNED", "CLEANED"):
-        monkeypatch.setattr(lacosmic_search, name, max(few, 1))
+    monkeypatch.setattr(lacosmic_search, "PIXELS", max(few, 1))
+    monkeypatch.setattr(lacosmic_search, "TESTED", max(few, 1))
 
 
 FRAMES = {

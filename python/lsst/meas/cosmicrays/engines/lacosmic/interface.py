@@ -208,15 +208,11 @@ def _new_frame(
     """Bring everything to electrons, and mask what is bad or saturated."""
     ny, nx = data.shape
     gain, readnoise = parameters.gain, parameters.readnoise
-    rows = np.zeros(ny, dtype=np.bool_)
-    image = _scaled(
-        data,
-        gain,
-        threads,
-        lambda plane, top, bottom: find_reaching(plane, top, bottom, parameters.saturation, rows),
-    )
+    saturation = parameters.saturation
+    reaching = np.zeros(ny, dtype=np.bool_)
+    image = _scaled(data, gain, threads, lambda *rows: find_reaching(*rows, saturation, reaching))
     flags = np.zeros(data.shape, dtype=np.uint8)
-    set_mask(flags, image, mask, parameters.saturation, rows, parameters.rule.separable, threads)
+    set_mask(flags, image, mask, saturation, reaching, parameters.rule.separable, threads)
     sky = NO_SKY
     if background is not None:
         sky = background if _is_usable(background) and gain == 1 else _scaled(background, gain, threads)

@@ -171,10 +171,8 @@ def off_edges(
 
     Parameters
     ----------
-    patches : `Patches`
-        Patches.
-    lane : `int`
-        Which of them.
+    patches, lane, shape
+        As for `touches_edge`.
     reach : `int`
         How many pixels around the patch are looked at too.
     row : `int`

@@ -30,18 +30,11 @@ from .lists import clear_flag, flagged_near, neighbours, set_flag
 from .steps import Rule, reach_of
 from .threads import Threads
 
-CHANGED = 4096
-"""Pixels that changed and whose surroundings one thread prepares as fast as
-several do."""
+PIXELS = 4096
+"""Pixels whose surroundings a thread works on before it takes the next."""
 
 TESTED = 1 << 14
-"""Pixels that a thread tests for a limit before it takes the next ones."""
-
-LEARNED = 1024
-"""CR pixels around which a thread tests all pixels before it does."""
-
-CLEANED = 4096
-"""CR pixels that a thread cleans before it does."""
+"""The same where each is only tested for a limit, which takes less time."""
 
 CROWD_FOUND = 5
 """CR pixels of a block that take longer to be looked around one by one than
@@ -113,7 +106,7 @@ class Search:
             forget(frame.flags, changed, reach, GROWTH, all_grow, top, bottom)
             lower_bounds(frame, changed, variances, top, bottom)
 
-        self._threads.over_list(changed.size, prepare_rows, CHANGED)
+        self._threads.over_list(changed.size, prepare_rows, PIXELS)
         self._only = NEAR
 
     def _find(self) -> np.ndarray:
@@ -130,7 +123,7 @@ class Search:
             )
         )
         self._learn_crowded(found, CROWD_FOUND)
-        self._threads.map(lambda part: learn_around(frame, rule, part), _split(found, LEARNED))
+        self._threads.map(lambda part: learn_around(frame, rule, part), _split(found, PIXELS))
         found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found, ABOVE))))
         touching = self._touching(found, ABOVE_NEIGHBOUR)
         if rule.neighbour_limit > rule.limit:
@@ -190,10 +183,10 @@ class Search:
         enclosed = np.empty(pixels.size, dtype=bool)
 
         def clean_part(start: int) -> None:
-            part = slice(start, start + CLEANED)
+            part = slice(start, start + PIXELS)
             clean(frame, pixels[part], self._clean_type, values[part], variances[part], enclosed[part])
 
-        self._threads.map(clean_part, range(0, pixels.size, CLEANED))
+        self._threads.map(clean_part, range(0, pixels.size, PIXELS))
         if enclosed.any():
             values[enclosed], variances[enclosed] = self._background()
         return pixels, values, variances
@@ -207,10 +200,10 @@ class Search:
         changed = np.empty(pixels.size, dtype=bool)
 
         def put_part(start: int) -> None:
-            part = slice(start, start + CLEANED)
+            part = slice(start, start + PIXELS)
             put(frame, pixels[part], values[part], variances[part], is_new[part], changed[part])
 
-        self._threads.map(put_part, range(0, pixels.size, CLEANED))
+        self._threads.map(put_part, range(0, pixels.size, PIXELS))
         cleaned = with_cleaned(frame.cleaned, self._shape[1], pixels[is_new], variances[is_new])
         self.frame = frame._replace(cleaned=cleaned)
         return pixels[changed], variances[changed]
