@@ -40,7 +40,7 @@ from lsst.meas.cosmicrays.engines.lacosmic.cleaned import (
     with_cleaned,
 )
 from lsst.meas.cosmicrays.engines.lacosmic.detect import _box
-from lsst.meas.cosmicrays.engines.lacosmic.frame import HEIGHT, REACH, Frame, laplacian_at
+from lsst.meas.cosmicrays.engines.lacosmic.frame import BAD, COSMIC_RAY, HEIGHT, REACH, Frame, laplacian_at
 from lsst.meas.cosmicrays.engines.lacosmic.interface import _new_frame
 from lsst.meas.cosmicrays.engines.lacosmic.kernels import psf_kernel
 from lsst.meas.cosmicrays.engines.lacosmic.medians import (
@@ -381,9 +381,10 @@ def test_cr_without_good_neighbours_becomes_background(cleantype: str) -> None:
     st.sampled_from(["", "nan", "zero", "few levels"]),
     st.integers(1, 400),
     st.integers(1, 90),
+    st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_background_levels(seed: int, content: str, ny: int, nx: int) -> None:
+def test_background_levels(seed: int, content: str, ny: int, nx: int, some_masked: bool) -> None:
     rng = np.random.default_rng(seed)
     image = rng.normal(0, 1, (ny, nx)).astype(np.float32)
     if content == "nan":
@@ -393,18 +394,24 @@ def test_background_levels(seed: int, content: str, ny: int, nx: int) -> None:
     if content == "zero":
         image[rng.random(image.shape) < 0.8] = 0
         image *= rng.choice(np.array([-1, 1], dtype=np.float32), image.shape)
-    flags = rng.choice(np.array([0, 1, 2], dtype=np.uint8), image.shape, p=[0.7, 0.1, 0.2])
-    flags.flat[0] = 2
-    crs = np.flatnonzero(flags == 2)
+    parts = [0.7, 0.1, 0.2] if some_masked else [0.8, 0, 0.2]
+    flags = rng.choice(np.array([0, BAD, COSMIC_RAY], dtype=np.uint8), image.shape, p=parts)
+    flags.flat[0] = COSMIC_RAY
+    crs = np.flatnonzero(flags == COSMIC_RAY)
     damaged = image.copy()
     damaged.flat[crs] = 99
     variance = image * np.float32(2) + np.float32(3)
     nothing = np.empty((0, 0), dtype=np.float32)
-    frame = Frame(damaged, flags, variance, nothing, nothing, nothing_cleaned(ny, nx))
+    # Rows are looked at before there are CRs, or when the medians are needed.
+    before = Frame(image.copy(), flags & BAD, variance, nothing, nothing, nothing_cleaned(ny, nx))
     with Threads(2, image.shape) as threads:
-        levels = background.background_levels(frame, crs, image.flat[crs], threads)
-    for level, plane in zip(levels, (image, variance), strict=True):
-        usable = plane[flags != 1]
+        levels = background.BackgroundLevels(before, threads)
+        assert (levels._limits is not None) == (flags == BAD).any()
+        threads.over_rows(levels.look)
+        before.image[:], before.flags[:] = damaged, flags
+        found = levels.find(crs, image.flat[crs])
+    for level, plane in zip(found, (image, variance), strict=True):
+        usable = plane[flags != BAD]
         expected = np.float32(utils.median(usable, usable.size))
         np.testing.assert_array_equal(level, expected)
         assert np.isnan(level) or np.signbit(level) == np.signbit(expected)
@@ -414,22 +421,23 @@ def test_background_levels(seed: int, content: str, ny: int, nx: int) -> None:
 def test_background_of_what_is_regular(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns that repeat do not mislead the sample: one pass is enough."""
     monkeypatch.setattr(background, "_exact_level", pytest.fail)
-    level = background._level
+    narrow = background._narrow
     calls = []
-    monkeypatch.setattr(background, "_level", lambda *args: calls.append(args[1:3]) or level(*args))
+    monkeypatch.setattr(background, "_narrow", lambda *args: calls.append(args[1]) or narrow(*args))
     rng = np.random.default_rng(6)
     shape = (2048, 2048)
     columns = np.tile(np.linspace(0, 50, width, dtype=np.float32), 2048 // width + 2)[32 : 32 + 2048]
     bands = 100 * (np.arange(2048, dtype=np.float32) // 293)
     image = rng.normal(700, 2, shape).astype(np.float32) + columns + bands[:, np.newaxis]
     flags = np.zeros(shape, dtype=np.uint8)
-    flags[0, 0] = 2
     nothing = np.empty((0, 0), dtype=np.float32)
     other = image[::-1].copy()
     frame = Frame(image, flags, other, nothing, nothing, nothing_cleaned(*shape))
     pixels, values = np.zeros(1, dtype=np.int64), np.full(1, 7, dtype=np.float32)
     with Threads(2, shape) as threads:
-        levels = background.background_levels(frame, pixels, values, threads)
+        background_levels = background.BackgroundLevels(frame, threads)
+        flags[0, 0] = COSMIC_RAY
+        levels = background_levels.find(pixels, values)
         middle = image.size // 2 - 1
         expected = np.partition(np.append(image.ravel()[1:], values), middle)[middle]
         assert levels == (expected, np.partition(other, middle, axis=None)[middle])
@@ -437,7 +445,9 @@ def test_background_of_what_is_regular(width: int, monkeypatch: pytest.MonkeyPat
         numbers = background.Numbers(image, flags, np.uint8(3), pixels, values)
         # However wrong the limits are, the median is the same.
         for low, high in ((0, 1), (1050, 2000), (1020, 1021)):
-            assert level(numbers, np.float32(low), np.float32(high), threads) == expected
+            limits = np.float32(low), np.float32(high)
+            limits = narrow(background._look(numbers, limits, threads), limits)
+            assert background._level(numbers, limits, threads) == expected
     assert len(calls) > 4
 
 
@@ -451,10 +461,10 @@ def test_background_of_a_pixel_that_is_not_in_the_sample() -> None:
     nothing = np.empty((0, 0), dtype=np.float32)
     frame = Frame(image, flags, 2 * image, nothing, nothing, nothing_cleaned(*shape))
     with Threads(1, shape) as threads:
-        levels = background.background_levels(
-            frame, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), threads
-        )
-    assert levels == (usable, 2 * usable)
+        levels = background.BackgroundLevels(frame, threads)
+        threads.over_rows(levels.look)
+        found = levels.find(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+    assert found == (usable, 2 * usable)
 
 
 def test_cleaning_with_the_median() -> None:

@@ -9,14 +9,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Medians of the unmasked pixels, which replace CRs that hide all around.
 
-They are rarely needed, and then in a hurry: a sample tells between which two
-numbers each median must be, and one pass over the image counts what is below
-and keeps what is between.
+A sample tells between which two numbers each median must be, and one pass over
+the image counts what is below and keeps what is between.  Where pixels are
+masked, as around saturated stars, the medians will likely be needed, and rows
+are counted when they are read to look for CRs; anywhere else they are rarely
+needed, and counted then.
 """
 
 from __future__ import annotations
 
-__all__ = ["background_levels"]
+__all__ = ["BackgroundLevels"]
 
 from typing import NamedTuple
 
@@ -43,9 +45,13 @@ the square root of their number: five standard deviations if pixels that lie
 side by side have nothing to do with each other, half if they are the same."""
 
 INFINITY = np.float32(np.inf)
+NAN = np.float32(np.nan)
 
 WORD = 8
 """Numbers whose marks, a byte each, are looked at together."""
+
+NO_PIXELS = np.empty(0, dtype=np.int64)
+NO_VALUES = np.empty(0, dtype=np.float32)
 
 NAN_BITS = np.uint32(0xFFFFFFFF)
 NO_BITS = np.uint32(0)
@@ -89,65 +95,131 @@ class Counts(NamedTuple):
     """Of any kind."""
 
 
-def background_levels(
-    frame: Frame, pixels: np.ndarray, values: np.ndarray, threads: Threads
-) -> tuple[np.float32, np.float32]:
-    """Find the medians of image and variance before any cleaning.
+Limits = tuple[np.float32, np.float32]
+"""Two numbers that the median is, or may be, between; NaN if it is NaN."""
+
+Strip = tuple[np.ndarray, Counts]
+"""Numbers of some rows between two, and counts of others."""
+
+
+class BackgroundLevels:
+    """The medians of image and variance before any cleaning.
 
     Parameters
     ----------
     frame : `Frame`
-        State of the image.
-    pixels : `numpy.ndarray`, (n,), int64
-        Pixels that are CR pixels by now.
-    values : `numpy.ndarray`, (n,), float32
-        Their values before they were cleaned.
+        State of the image, with no CR pixels yet.
     threads : `Threads`
         Threads to use.
-
-    Returns
-    -------
-    level, variance : `numpy.float32`
-        Lower medians over the pixels that are not masked.
     """
-    image = Numbers(frame.image, frame.flags, np.uint8(BAD | COSMIC_RAY), pixels, values)
-    variance = Numbers(frame.variance, frame.flags, BAD, pixels[:0], values[:0])
-    sample = _sample(frame.flags.size)
-    planes = (image, variance)
-    limits = threads.map(lambda numbers: _limits(numbers, sample), planes)
-    level, of_variance = (
-        _level(numbers, low, high, threads) for numbers, (low, high) in zip(planes, limits, strict=True)
-    )
-    return level, of_variance
+
+    def __init__(self, frame: Frame, threads: Threads) -> None:
+        self._planes = (_read_only(frame.image), _read_only(frame.variance))
+        self._flags = frame.flags
+        self._threads = threads
+        self._limits: list[Limits] | None = None
+        self._strips: list[list[Strip]] = [[], []]
+        self._levels: tuple[np.float32, np.float32] | None = None
+        if frame.flags.max(initial=0) > 0:
+            self._limits = self._find_limits(self._numbers(NO_PIXELS, NO_VALUES))
+
+    def look(self, top: int, bottom: int) -> None:
+        """Look at some rows, if that is likely worth it.
+
+        Every row is to be looked at once, before anything is cleaned, or none.
+
+        Parameters
+        ----------
+        top, bottom : `int`
+            First row and the one after the last.
+        """
+        if self._limits is None:
+            return
+        for plane, limits, strips in zip(self._planes, self._limits, self._strips, strict=True):
+            strips.append(_between(self._flags, plane, BAD, top, bottom, *limits))
+
+    def find(self, pixels: np.ndarray, values: np.ndarray) -> tuple[np.float32, np.float32]:
+        """Find the medians, or return them if they have been found.
+
+        Parameters
+        ----------
+        pixels : `numpy.ndarray`, (n,), int64
+            Pixels that are CR pixels by now.
+        values : `numpy.ndarray`, (n,), float32
+            Their values before they were cleaned.
+
+        Returns
+        -------
+        level, variance : `numpy.float32`
+            Lower medians over the pixels that are not masked.
+        """
+        if self._levels is None:
+            both = self._numbers(pixels, values)
+            limits, strips = self._limits, self._strips
+            if limits is None:
+                limits = self._find_limits(both)
+                strips = [_look(*numbers, self._threads) for numbers in zip(both, limits, strict=True)]
+            closer = self._threads.map(_narrow, strips, limits)
+            of_image, of_variance = (
+                _level(*numbers, self._threads) for numbers in zip(both, closer, strict=True)
+            )
+            self._levels = of_image, of_variance
+        return self._levels
+
+    def _numbers(self, pixels: np.ndarray, values: np.ndarray) -> tuple[Numbers, Numbers]:
+        """Return those of image and variance before pixels were cleaned."""
+        image, variance = self._planes
+        return (
+            Numbers(image, self._flags, np.uint8(BAD | COSMIC_RAY), pixels, values),
+            Numbers(variance, self._flags, BAD, NO_PIXELS, NO_VALUES),
+        )
+
+    def _find_limits(self, both: tuple[Numbers, Numbers]) -> list[Limits]:
+        """Return two numbers for each median that it is likely between."""
+        sample = _sample(self._flags.size)
+        return self._threads.map(lambda numbers: _limits(numbers, sample), both)
 
 
-def _level(numbers: Numbers, low: np.float32, high: np.float32, threads: Threads) -> np.float32:
-    """Return the median of some numbers.
+def _level(numbers: Numbers, limits: Limits, threads: Threads) -> np.float32:
+    """Return the median of some numbers from limits that hold."""
+    while limits[0] < limits[1]:
+        limits = _narrow(_look(numbers, limits, threads), limits)
+    level, same = limits
+    return level if level == same and level != 0 else _exact_level(numbers)
 
-    It is looked for between two numbers first, then beyond them.
-    """
+
+def _look(numbers: Numbers, limits: Limits, threads: Threads) -> list[Strip]:
+    """Sort out all numbers."""
     plane, flags, hidden = numbers.plane, numbers.flags, numbers.hidden
-    strips = threads.over_rows(lambda top, bottom: _between(flags, plane, hidden, top, bottom, low, high))
-    strips.append(_split(numbers.values, low, high))
+    strips = threads.over_rows(lambda top, bottom: _between(flags, plane, hidden, top, bottom, *limits))
+    return [*strips, _split(numbers.values, *limits)]
+
+
+def _narrow(strips: list[Strip], limits: Limits) -> Limits:
+    """Return limits that hold, from those that strips were sorted out with.
+
+    If the median is between these, both become the median.
+    """
+    low, high = limits
     between = np.concatenate([strip[0] for strip in strips])
     counts = Counts(*np.sum([strip[1] for strip in strips], axis=0))
     rank = (counts.n - 1) // 2
     if counts.nan > 0:
-        return _exact_level(numbers)
+        return NAN, NAN
     if rank < counts.below:
-        return _level(numbers, -INFINITY, low, threads)
+        return -INFINITY, low
     if rank >= counts.to_high:
-        return _level(numbers, high, INFINITY, threads)
+        return high, INFINITY
     level = high
     if rank < counts.to_low:
         level = low
     elif rank < counts.to_low + between.size:
         rank -= counts.to_low
         level = np.partition(between, rank)[rank]
-    return level if level != 0 else _exact_level(numbers)
+    return level, level
 
 
-def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> tuple[np.ndarray, Counts]:
+def _split(numbers: np.ndarray, low: np.float32, high: np.float32) -> Strip:
     """Sort out some numbers, as `_between` those of a plane."""
     counts = Counts(
         np.int64(np.count_nonzero(numbers < low)),
@@ -171,7 +243,7 @@ def _sample(size: int) -> np.ndarray:
     return np.minimum(starts[:, np.newaxis] + np.arange(PIECE), size - 1).ravel()
 
 
-def _limits(numbers: Numbers, sample: np.ndarray) -> tuple[np.float32, np.float32]:
+def _limits(numbers: Numbers, sample: np.ndarray) -> Limits:
     """Return two numbers between which the median is of what was sampled."""
     used = sample[numbers.flags.ravel()[sample] & numbers.hidden == 0]
     step = max(numbers.flags.size // max(used.size, 1), 1)
@@ -194,7 +266,7 @@ def _between(
     bottom: int,
     low: np.float32,
     high: np.float32,
-) -> tuple[np.ndarray, Counts]:
+) -> Strip:
     """Sort out the numbers of some rows of a plane.
 
     Returns those between ``low`` and ``high``, and counts of others.
@@ -283,3 +355,10 @@ def _exact_level(numbers: Numbers) -> np.float32:
     plane.ravel()[numbers.pixels] = numbers.values
     usable = plane[numbers.flags & BAD == 0]
     return np.float32(quickselect(usable, usable.size))
+
+
+def _read_only(plane: np.ndarray) -> np.ndarray:
+    """Return a view that numba sees as one type, as it does the variance."""
+    view = plane.view()
+    view.flags.writeable = False
+    return view

@@ -165,15 +165,10 @@ def _zero_unless_nan(first: np.float32) -> np.float32:
     return first if first != first or first == ZERO else ZERO
 
 
-@in_place
+@compiled
 def put(
-    frame: Frame,
-    pixels: np.ndarray,
-    values: np.ndarray,
-    variances: np.ndarray,
-    is_new: np.ndarray,
-    changed: np.ndarray,
-) -> None:
+    frame: Frame, pixels: np.ndarray, values: np.ndarray, variances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Set values of CR pixels, and variances of those cleaned before.
 
     Parameters
@@ -184,21 +179,35 @@ def put(
         CR pixels.
     values, variances : `numpy.ndarray`, (n,), float32
         What they become.
-    is_new : `numpy.ndarray`, (n,), bool
-        Gets whether they have not been cleaned before.
-    changed : `numpy.ndarray`, (n,), bool
-        Gets whether they were something else before.
+
+    Returns
+    -------
+    new : `numpy.ndarray`, (m,), int64
+        Those of them that have not been cleaned before.
+    of_new : `numpy.ndarray`, (m,), float32
+        Their variances.
+    changed : `numpy.ndarray`, (k,), int64
+        Those that were something else before.
+    of_changed : `numpy.ndarray`, (k,), float32
+        Their variances.
     """
     nx = frame.flags.shape[1]
     cleaned = frame.cleaned
+    new, of_new = np.empty_like(pixels), np.empty_like(variances)
+    changed, of_changed = np.empty_like(pixels), np.empty_like(variances)
+    n_new = n_changed = 0
     for i in range(pixels.size):
         y, x = pixels[i] // nx, pixels[i] % nx
-        changed[i] = frame.image[y, x] != values[i]
+        is_other = frame.image[y, x] != values[i]
         frame.image[y, x] = values[i]
         place = place_of(cleaned, y, x, nx)
-        is_new[i] = place == NOWHERE
-        if is_new[i]:
-            changed[i] |= frame.variance[y, x] != variances[i]
+        if place == NOWHERE:
+            is_other |= frame.variance[y, x] != variances[i]
+            new[n_new], of_new[n_new] = pixels[i], variances[i]
+            n_new += 1
         else:
-            changed[i] |= cleaned.variances[place] != variances[i]
+            is_other |= cleaned.variances[place] != variances[i]
             cleaned.variances[place] = variances[i]
+        changed[n_changed], of_changed[n_changed] = pixels[i], variances[i]
+        n_changed += int(is_other)
+    return new[:n_new], of_new[:n_new], changed[:n_changed], of_changed[:n_changed]

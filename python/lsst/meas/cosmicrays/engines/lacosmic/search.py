@@ -20,7 +20,7 @@ __all__ = ["Search"]
 
 import numpy as np
 
-from .background import background_levels
+from .background import BackgroundLevels
 from .candidates import CROWD, SQUARE_CROWD, lower_bounds
 from .clean import CLEAN_TYPES, HALF, clean, clean_to_zero, put
 from .cleaned import with_cleaned
@@ -71,7 +71,7 @@ class Search:
         self._threads = threads
         self._shape = frame.flags.shape
         self._originals: list[tuple[np.ndarray, np.ndarray]] = []
-        self._levels: tuple[np.float32, np.float32] | None = None
+        self._levels = BackgroundLevels(frame, threads)
         self._only = np.uint8(0)
         self._changed: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -117,11 +117,13 @@ class Search:
         limit, which (or a higher one) is then asked of all.
         """
         frame, rule, only = self.frame, self._rule, self._only
-        found = _joined(
-            self._threads.over_rows(
-                lambda top, bottom: scan(frame, rule, top, bottom, only), broad=bool(only)
-            )
-        )
+
+        def scan_rows(top: int, bottom: int) -> np.ndarray:
+            if not only:
+                self._levels.look(top, bottom)
+            return scan(frame, rule, top, bottom, only)
+
+        found = _joined(self._threads.over_rows(scan_rows, broad=bool(only)))
         self._learn_crowded(found, CROWD_FOUND)
         self._threads.map(lambda part: learn_around(frame, rule, part), _split(found, PIXELS))
         found = np.concatenate((found, self._exceeding(ABOVE, self._touching(found, ABOVE))))
@@ -174,7 +176,8 @@ class Search:
         """Return CR pixels to clean, and their new values and variances."""
         frame = self.frame
         to_zero = CLEAN_TYPES[self._clean_type] == "median"
-        pixels = self._all_away_from_edges() if to_zero else self._cosmic_rays_near(new)
+        all_are_new = len(self._originals) == 1
+        pixels = self._all_away_from_edges() if to_zero or all_are_new else self._cosmic_rays_near(new)
         values = np.empty(pixels.size, dtype=np.float32)
         variances = np.empty(pixels.size, dtype=np.float32)
         if to_zero:
@@ -196,17 +199,15 @@ class Search:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Clean pixels; return those that changed, and their variances."""
         frame = self.frame
-        is_new = np.empty(pixels.size, dtype=bool)
-        changed = np.empty(pixels.size, dtype=bool)
 
-        def put_part(start: int) -> None:
+        def put_part(start: int) -> tuple[np.ndarray, ...]:
             part = slice(start, start + PIXELS)
-            put(frame, pixels[part], values[part], variances[part], is_new[part], changed[part])
+            return put(frame, pixels[part], values[part], variances[part])
 
-        self._threads.map(put_part, range(0, pixels.size, PIXELS))
-        cleaned = with_cleaned(frame.cleaned, self._shape[1], pixels[is_new], variances[is_new])
-        self.frame = frame._replace(cleaned=cleaned)
-        return pixels[changed], variances[changed]
+        parts = self._threads.map(put_part, range(0, pixels.size, PIXELS))
+        new, of_new, changed, of_changed = map(np.concatenate, zip(*parts, strict=True))
+        self.frame = frame._replace(cleaned=with_cleaned(frame.cleaned, self._shape[1], new, of_new))
+        return changed, of_changed
 
     def _cosmic_rays_near(self, new: np.ndarray) -> np.ndarray:
         """Return all CR pixels whose neighbours some new ones are."""
@@ -224,10 +225,8 @@ class Search:
 
     def _background(self) -> tuple[np.float32, np.float32]:
         """Return what replaces pixels without good neighbours."""
-        if self._levels is None:
-            pixels, values = map(np.concatenate, zip(*self._originals, strict=True))
-            self._levels = background_levels(self.frame, pixels, values, self._threads)
-        return self._levels
+        pixels, values = map(np.concatenate, zip(*self._originals, strict=True))
+        return self._levels.find(pixels, values)
 
 
 def _split(array: np.ndarray, length: int) -> list[np.ndarray]:

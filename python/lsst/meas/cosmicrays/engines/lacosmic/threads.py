@@ -15,7 +15,8 @@ __all__ = ["Threads"]
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,8 +41,9 @@ class Threads:
 
     Each takes the next part when it is done with one: to hand out every part
     and wait for it costs more than many parts do.  They are plain threads, not
-    numba's, which may neither be forked nor called from two threads.  What
-    they call must release the interpreter lock.
+    numba's, which may neither be forked nor called from two threads, and not
+    those of `concurrent.futures`, which take longer to wake.  What they call
+    must release the interpreter lock.  The others live as long as the context.
 
     Parameters
     ----------
@@ -64,16 +66,33 @@ class Threads:
         self._broad_strips = [(top, min(top + height, ny)) for top in range(0, ny, height)]
         self._n_rows = ny
         self._n = min(n, len(self.strips))
-        self._pool = ThreadPoolExecutor(self._n - 1) if self._n > 1 else None
+        self._others: list[Thread] = []
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def __enter__(self) -> Self:
+        self._others = [Thread(target=self._serve) for _ in range(self._n - 1)]
+        for other in self._others:
+            other.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        for _ in self._others:
+            self._tasks.put(None)
+        for other in self._others:
+            other.join()
+
+    def _serve(self) -> None:
+        """Do what is asked of another thread, and report how it ended."""
+        for task in iter(self._tasks.get, None):
+            end = None
+            try:
+                task()
+            except BaseException as error:
+                end = error
+            self._ends.put(end)
 
     def map(self, work: Callable[..., Any], *parts: Iterable[Any]) -> list[Any]:
         """Call a function on parts of the work.
@@ -91,7 +110,8 @@ class Threads:
             What it returned.
         """
         calls = list(zip(*parts, strict=True))
-        if self._pool is None or len(calls) < 2:
+        others = self._others[: max(len(calls) - 1, 0)]
+        if not others:
             return [work(*call) for call in calls]
         waiting = deque(enumerate(calls))
         results: list[Any] = [None] * len(calls)
@@ -104,14 +124,16 @@ class Threads:
                     return
                 results[i] = work(*call)
 
-        others = [self._pool.submit(take_calls) for _ in range(min(self._n, len(calls)) - 1)]
+        for _ in others:
+            self._tasks.put(take_calls)
         try:
             take_calls()
         finally:
             waiting.clear()
-            wait(others)
-        for other in others:
-            other.result()
+            errors = [self._ends.get() for _ in others]
+        for error in errors:
+            if error is not None:
+                raise error
         return results
 
     def over_list(self, n_pixels: int, work: Callable[[int, int], Any], few: int | None = None) -> list[Any]:
