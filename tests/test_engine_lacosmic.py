@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -39,8 +41,19 @@ from lsst.meas.cosmicrays.engines.lacosmic.cleaned import (
     place_of,
     with_cleaned,
 )
-from lsst.meas.cosmicrays.engines.lacosmic.detect import _box
-from lsst.meas.cosmicrays.engines.lacosmic.frame import BAD, COSMIC_RAY, HEIGHT, REACH, Frame, laplacian_at
+from lsst.meas.cosmicrays.engines.lacosmic.detect import _box, forget
+from lsst.meas.cosmicrays.engines.lacosmic.frame import (
+    ABOVE,
+    ABOVE_NEIGHBOUR,
+    BAD,
+    COSMIC_RAY,
+    HEIGHT,
+    KNOWN,
+    NEAR,
+    REACH,
+    Frame,
+    laplacian_at,
+)
 from lsst.meas.cosmicrays.engines.lacosmic.interface import _new_frame
 from lsst.meas.cosmicrays.engines.lacosmic.kernels import psf_kernel
 from lsst.meas.cosmicrays.engines.lacosmic.medians import (
@@ -465,6 +478,59 @@ def test_background_of_a_pixel_that_is_not_in_the_sample() -> None:
         threads.over_rows(levels.look)
         found = levels.find(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
     assert found == (usable, 2 * usable)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.integers(1, 12),
+    st.integers(0, 3),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_depends_on_changes_is_forgotten(
+    seed: int, shape: tuple[int, int], reach: int, growth: int, all_grow: bool
+) -> None:
+    """Rows are written many pixels at a time: compare pixel by pixel."""
+    rng = np.random.default_rng(seed)
+    flags = rng.integers(0, 256, shape, dtype=np.uint8)
+    trails = [np.arange(start, start + rng.integers(1, 60)) for start in rng.integers(0, flags.size, 4)]
+    pixels = np.unique(np.concatenate(trails))
+    pixels = pixels[pixels < flags.size]
+    top, bottom = np.sort(rng.integers(0, shape[0] + 1, 2))
+    y, x = np.divmod(pixels, shape[1])
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    distance = np.maximum(np.abs(rows[..., np.newaxis] - y), np.abs(columns[..., np.newaxis] - x)).min(
+        axis=-1
+    )
+    in_rows = (rows >= top) & (rows < bottom)
+    depends = in_rows & (distance <= reach)
+    may_grow = in_rows & (distance <= reach + growth) & (all_grow | (flags & COSMIC_RAY > 0))
+    expected = flags.copy()
+    expected[depends] &= ~(KNOWN | ABOVE | ABOVE_NEIGHBOUR)
+    expected[depends | may_grow] |= NEAR
+    forget(flags, pixels, reach, growth, all_grow, int(top), int(bottom))
+    np.testing.assert_array_equal(flags, expected)
+
+
+def test_error_in_another_thread_is_raised() -> None:
+    """Parts of the work that have not begun are left, and it can go on."""
+    begun = []
+
+    def work(part: int) -> int:
+        begun.append(part)
+        time.sleep(0.01)
+        if part == 1:
+            raise ValueError(f"part {part}")
+        return 2 * part
+
+    n_threads = threading.active_count()
+    with Threads(2, (2048, 2048)) as threads:
+        with pytest.raises(ValueError, match="part 1"):
+            threads.map(work, range(100))
+        assert len(begun) < 10
+        assert threads.map(work, range(2, 50)) == list(range(4, 100, 2))
+    assert threading.active_count() == n_threads
 
 
 def test_cleaning_with_the_median() -> None:

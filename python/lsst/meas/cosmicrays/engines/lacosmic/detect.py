@@ -59,6 +59,9 @@ MARGIN_OF_BOX = 9
 
 YES = np.uint8(1)
 
+ALL = np.uint8(255)
+NO_LONGER = np.uint8(KNOWN | ABOVE | ABOVE_NEIGHBOUR)
+
 MARGIN = np.float32(1 + 1e-5)
 """Factor of the Laplacian of what may be no star, for rounding."""
 
@@ -520,16 +523,35 @@ def forget(
             stop += 1
         left, right = pixels[start] - y * nx, pixels[stop - 1] - y * nx + 1
         start = stop
-        for row in range(max(y - far, top), min(y + far + 1, bottom)):
-            around = flags[row, max(left - far, 0) : min(right + far, nx)]
-            for i in range(around.size):
-                may_grow = all_grow | (around[i] & COSMIC_RAY != 0)
-                around[i] |= NEAR if may_grow else NONE
-            if abs(row - y) > reach:
-                continue
-            around = flags[row, max(left - reach, 0) : min(right + reach, nx)]
-            for i in range(around.size):
-                around[i] = around[i] & ~(KNOWN | ABOVE | ABOVE_NEIGHBOUR) | NEAR
+        first, last = max(y - far, top), min(y + far + 1, bottom)
+        for column in range(max(left - far, 0), min(right + far, nx), WIDTH):
+            column = max(min(column, nx - WIDTH), 0)
+            near = left - reach - column, right + reach - column
+            around = left - far - column, right + far - column
+            for row in range(first, last):
+                near_here = near if abs(row - y) <= reach else (0, 0)
+                if nx >= WIDTH:
+                    _forget_some(flags[row, column:], WIDTH, near_here, around, all_grow)
+                else:
+                    _forget_some(flags[row], nx, near_here, around, all_grow)
+
+
+@inlined
+def _forget_some(
+    flags: np.ndarray, n: int, near: tuple[int, int], around: tuple[int, int], all_grow: bool
+) -> None:
+    """Forget what depends on changes nearby, of at most a block of pixels.
+
+    Ranges of these tell what depends on them, and what CRs may grow from.
+    """
+    first, last = np.uint8(min(max(near[0], 0), n)), np.uint8(min(max(near[1], 0), n))
+    start, stop = np.uint8(min(max(around[0], 0), n)), np.uint8(min(max(around[1], 0), n))
+    for i in range(n):
+        place, flag = np.uint8(i), flags[i]
+        is_near = (first <= place) & (place < last)
+        may_grow = (start <= place) & (place < stop) & (all_grow | (flag & COSMIC_RAY != 0))
+        flag &= ~NO_LONGER if is_near else ALL
+        flags[i] = flag | (NEAR if is_near | may_grow else NONE)
 
 
 @in_place

@@ -122,14 +122,17 @@ class Threads:
                     i, call = waiting.popleft()
                 except IndexError:  # Another thread was faster.
                     return
-                results[i] = work(*call)
+                try:
+                    results[i] = work(*call)
+                except BaseException:
+                    waiting.clear()
+                    raise
 
         for _ in others:
             self._tasks.put(take_calls)
         try:
             take_calls()
         finally:
-            waiting.clear()
             errors = [self._ends.get() for _ in others]
         for error in errors:
             if error is not None:
