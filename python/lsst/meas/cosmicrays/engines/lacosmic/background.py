@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import compiled, in_place
+from .compiled import compiled, in_place, read_only
 from .frame import BAD, COSMIC_RAY, Frame
 from .lists import with_room
 from .medians import quickselect
@@ -114,7 +114,7 @@ class BackgroundLevels:
     """
 
     def __init__(self, frame: Frame, threads: Threads) -> None:
-        self._planes = (_read_only(frame.image), _read_only(frame.variance))
+        self._planes = (read_only(frame.image), read_only(frame.variance))
         self._flags = frame.flags
         self._threads = threads
         self._limits: list[Limits] | None = None
@@ -355,10 +355,3 @@ def _exact_level(numbers: Numbers) -> np.float32:
     plane.ravel()[numbers.pixels] = numbers.values
     usable = plane[numbers.flags & BAD == 0]
     return np.float32(quickselect(usable, usable.size))
-
-
-def _read_only(plane: np.ndarray) -> np.ndarray:
-    """Return a view that numba sees as one type, as it does the variance."""
-    view = plane.view()
-    view.flags.writeable = False
-    return view

@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
-__all__ = ["compiled", "in_place", "inlined"]
+__all__ = ["compiled", "in_place", "inlined", "read_only"]
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -37,3 +38,21 @@ does, and longer if another thread has the same array."""
 
 inlined = njit(**_OPTIONS, inline="always")
 """The same for small functions in the innermost loops."""
+
+
+def read_only(plane: np.ndarray) -> np.ndarray:
+    """Return a view that numba sees as one type, writable or not before.
+
+    Parameters
+    ----------
+    plane : `numpy.ndarray`
+        Array.
+
+    Returns
+    -------
+    view : `numpy.ndarray`
+        The same numbers, that cannot be written to.
+    """
+    view = plane.view()
+    view.flags.writeable = False
+    return view

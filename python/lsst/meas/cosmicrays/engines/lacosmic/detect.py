@@ -60,7 +60,8 @@ MARGIN_OF_BOX = 9
 YES = np.uint8(1)
 
 ALL = np.uint8(255)
-NO_LONGER = np.uint8(KNOWN | ABOVE | ABOVE_NEIGHBOUR)
+FORGOTTEN = np.uint8(KNOWN | ABOVE | ABOVE_NEIGHBOUR)
+"""Flags that do not hold any more after a change nearby."""
 
 MARGIN = np.float32(1 + 1e-5)
 """Factor of the Laplacian of what may be no star, for rounding."""
@@ -550,7 +551,7 @@ def _forget_some(
         place, flag = np.uint8(i), flags[i]
         is_near = (first <= place) & (place < last)
         may_grow = (start <= place) & (place < stop) & (all_grow | (flag & COSMIC_RAY != 0))
-        flag &= ~NO_LONGER if is_near else ALL
+        flag &= ~FORGOTTEN if is_near else ALL
         flags[i] = flag | (NEAR if is_near | may_grow else NONE)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from .arguments import Parameters, as_plane, check_parameters
 from .cleaned import nothing_cleaned
+from .compiled import read_only
 from .frame import COSMIC_RAY, HEIGHT, Frame
 from .mask import find_reaching, set_mask
 from .search import Search
@@ -226,7 +227,7 @@ def _new_frame(
         if background is not None:
             _combine(np.subtract, variance, sky, variance, threads)
     bounds = np.empty((-(-ny // HEIGHT), nx), dtype=np.float32)
-    return Frame(image, flags, _read_only(variance), _read_only(sky), bounds, nothing_cleaned(ny, nx))
+    return Frame(image, flags, read_only(variance), read_only(sky), bounds, nothing_cleaned(ny, nx))
 
 
 def _result(frame: Frame, gain: np.float32, threads: Threads) -> tuple[np.ndarray, np.ndarray]:
@@ -281,10 +282,3 @@ def _combine(
         operation(first[top:bottom], second[top:bottom], out=result[top:bottom])
 
     threads.over_rows(combine)
-
-
-def _read_only(plane: np.ndarray) -> np.ndarray:
-    """Return a view that numba sees as one type, writable or not before."""
-    view = plane.view()
-    view.flags.writeable = False
-    return view
